@@ -1,0 +1,8 @@
+//! What SOXS is: arms, detectors, nights, and how a header becomes a typed frame description.
+//!
+//! What lives here: types and the checked data files behind them (`config/classification.toml`,
+//! `calibrations/detectors.toml`). What never lives here: files, databases, pixels.
+
+pub mod frame;
+
+pub use frame::{Arm, Binning, FrameMeta, Night, Usage};

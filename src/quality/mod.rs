@@ -1,0 +1,8 @@
+//! Quality control: metrics with units, acceptable ranges, verdicts.
+//!
+//! What lives here: the type of a metric (a finite number or the reason why there is none), the ranges of
+//! `config/qc.toml` and the verdict that follows. What never lives here: how a metric is measured (`recipes`).
+
+pub mod metric;
+
+pub use metric::{QcMetric, QcValue, Verdict};

@@ -1,0 +1,146 @@
+//! What every recipe is given and gives back.
+
+use ndarray::Array2;
+
+use crate::fault::{Classified, FaultClass};
+use crate::instrument::FrameMeta;
+use crate::quality::QcMetric;
+
+/// A raw frame in memory.
+#[derive(Clone, Debug)]
+pub struct RawFrame {
+    /// Its checked description.
+    pub meta: FrameMeta,
+    /// Raw image in ADU, rows x columns, as read out (not trimmed).
+    pub adu: Array2<f32>,
+}
+
+/// A master calibration in memory, on the trimmed science area.
+#[derive(Clone, Debug)]
+pub struct MasterImage {
+    /// PRO CATG without the arm: `MASTER_BIAS`.
+    pub catg: String,
+    /// Value, rows x columns.
+    pub value: Array2<f32>,
+    /// Variance in squared units of the value.
+    pub variance: Array2<f32>,
+    /// Quality bits, see [`crate::reduction::flags`].
+    pub flags: Array2<i32>,
+    /// Read noise in electrons that was measured when the master was made.
+    pub ron: Option<f64>,
+}
+
+/// What a recipe is run on. Frames are sorted by exposure start.
+#[derive(Clone, Debug)]
+pub struct RecipeInput {
+    /// Raw frames of one set.
+    pub frames: Vec<RawFrame>,
+    /// Master calibrations chosen for it.
+    pub masters: Vec<MasterImage>,
+}
+
+/// An image product on the trimmed science area.
+#[derive(Clone, Debug)]
+pub struct ProductImage {
+    /// PRO CATG without the arm: `MASTER_BIAS`, `BP_MAP`.
+    pub catg: String,
+    /// PRO TECH: `IMAGE`.
+    pub tech: String,
+    /// Text between the stem of the set's name and `.fits`, empty for the main product: `_BPMAP`.
+    pub suffix: String,
+    /// FITS unit of the value: `electron`, or empty.
+    pub unit: String,
+    /// Value, rows x columns.
+    pub value: Array2<f32>,
+    /// Variance, same shape; `None` for a map that has none.
+    pub variance: Option<Array2<f32>>,
+    /// Quality bits, same shape.
+    pub flags: Array2<i32>,
+    /// Number of frames combined.
+    pub n_combined: usize,
+}
+
+/// A frame that the recipe left out, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RejectedFrame {
+    /// Data id of the frame.
+    pub data_id: String,
+    /// Reason with numbers.
+    pub reason: String,
+}
+
+/// What a recipe gives back.
+#[derive(Clone, Debug)]
+pub struct RecipeOutput {
+    /// Products, the main one first.
+    pub products: Vec<ProductImage>,
+    /// Metrics, measured or absent with a reason.
+    pub qc: Vec<QcMetric>,
+    /// Frames of the set that were not used.
+    pub rejected: Vec<RejectedFrame>,
+    /// Remarks for the job's log and for people.
+    pub remarks: Vec<String>,
+}
+
+/// Why a recipe gave nothing.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RecipeError {
+    /// The set of frames does not fit together or does not fit the recipe.
+    #[error("{recipe} cannot use this set: {reason}")]
+    Input {
+        /// Recipe.
+        recipe: &'static str,
+        /// What is wrong, with frame, keyword, value found, value expected and the remedy.
+        reason: String,
+    },
+    /// The frames fit, but their content cannot be reduced.
+    #[error("{recipe} found data that it cannot reduce: {reason}")]
+    Unprocessable {
+        /// Recipe.
+        recipe: &'static str,
+        /// Which frame, what was measured, what was expected.
+        reason: String,
+    },
+    /// A parameter has a value that cannot be used.
+    #[error("{recipe}: parameter {parameter} = {found}: {reason}")]
+    Parameter {
+        /// Recipe.
+        recipe: &'static str,
+        /// Name as in `config/recipes.toml`.
+        parameter: String,
+        /// Value found.
+        found: String,
+        /// What is allowed.
+        reason: String,
+    },
+}
+
+impl Classified for RecipeError {
+    fn class(&self) -> FaultClass {
+        match self {
+            RecipeError::Input { .. } | RecipeError::Unprocessable { .. } => FaultClass::Unprocessable,
+            RecipeError::Parameter { .. } => FaultClass::Config,
+        }
+    }
+}
+
+/// A recipe. Implementations are stateless; everything they need is in the arguments.
+pub trait Recipe: Send + Sync {
+    /// Short name: `mbias`.
+    fn name(&self) -> &'static str;
+
+    /// Version of the algorithm; a new one makes new products from the same inputs.
+    fn version(&self) -> &'static str;
+
+    /// Check parameters at start, before any data: unknown names, wrong types and values out of range are errors.
+    fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError>;
+
+    /// Check that the frames fit together and fit the recipe, from their descriptions alone.
+    fn verify(&self, frames: &[FrameMeta], parameters: &toml::Table) -> Result<(), RecipeError>;
+
+    /// Memory that a run on these frames needs at its peak, in bytes, inputs included.
+    fn peak_bytes(&self, frames: &[FrameMeta]) -> u64;
+
+    /// Reduce. Deterministic: the same input gives the same bytes on any number of threads.
+    fn run(&self, input: RecipeInput, parameters: &toml::Table) -> Result<RecipeOutput, RecipeError>;
+}
