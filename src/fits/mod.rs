@@ -4,6 +4,8 @@
 //! module that calls cfitsio and the only one that creates product files.
 //! What never lives here: what a keyword means for SOXS (`instrument`), what a product is called (`products`).
 
+pub mod atomic;
+pub mod digest;
 pub mod header;
 
 pub use header::{Card, Header, HeaderError, Value};

@@ -1,0 +1,128 @@
+//! Integrity, backup, and the facts that the running process leaves for commands to show.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sqlx::SqlitePool;
+
+use super::{Catalogue, CatalogueError, During, Result};
+
+/// A fact about the running process, for example `paused`.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+pub struct HealthFact {
+    /// Name.
+    pub name: String,
+    /// Value as text.
+    pub value: String,
+    /// When it was set, microseconds UTC.
+    pub at_us: i64,
+}
+
+/// Refuse a damaged database before anything is written to it.
+pub(super) async fn quick_check(pool: &SqlitePool, path: &Path) -> Result<()> {
+    let damaged =
+        |finding: String| CatalogueError::Damaged { path: path.to_path_buf(), finding, backups: backup_folder(path) };
+    match sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)").fetch_one(pool).await {
+        Ok(finding) if finding == "ok" => Ok(()),
+        Ok(finding) => Err(damaged(finding)),
+        Err(error) => Err(damaged(error.to_string())),
+    }
+}
+
+/// Where backups are kept: `backups` beside the database.
+pub fn backup_folder(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new(".")).join("backups")
+}
+
+impl Catalogue {
+    /// A consistent copy of the database while it is in use, named by its time; keeps the newest `keep` copies.
+    /// Returns the path of the copy.
+    pub async fn backup(&self, keep: usize) -> Result<PathBuf> {
+        let folder = backup_folder(&self.path);
+        let stamp = self.clock.now().strftime("%Y%m%dT%H%M%S").to_string();
+        let target = folder.join(format!("catalogue-{stamp}.db"));
+        let partial = folder.join(format!(".catalogue-{stamp}.part"));
+        let io = |source| CatalogueError::Lock { lock: target.clone(), source };
+        std::fs::create_dir_all(&folder).map_err(io)?;
+        let _ = std::fs::remove_file(&partial);
+        sqlx::query("VACUUM INTO ?1")
+            .bind(partial.to_string_lossy().into_owned())
+            .execute(&self.reader)
+            .await
+            .during("write a backup")?;
+        crate::fits::atomic::publish(&partial, &target).map_err(io)?;
+        for old in backups_beyond(&folder, keep) {
+            let _ = std::fs::remove_file(old);
+        }
+        Ok(target)
+    }
+
+    /// Every page and index checked; `Ok` with "ok" or the first findings.
+    pub async fn integrity_check(&self) -> Result<Vec<String>> {
+        let mut findings: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)")
+            .fetch_all(&self.reader)
+            .await
+            .during("check its integrity")?;
+        let broken: Vec<String> = sqlx::query_scalar(r#"SELECT "table" FROM pragma_foreign_key_check LIMIT 20"#)
+            .fetch_all(&self.reader)
+            .await
+            .during("check its references")?;
+        findings.extend(broken.into_iter().map(|table| format!("broken reference in table {table}")));
+        Ok(findings)
+    }
+
+    /// Record that this process now keeps the catalogue.
+    pub async fn record_boot(&self, boot_id: &str, version: &str) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("INSERT INTO boot (id, started_us, version, pid) VALUES (?1, ?2, ?3, ?4)")
+            .bind(boot_id)
+            .bind(tx.now_us)
+            .bind(version)
+            .bind(i64::from(std::process::id()))
+            .execute(&mut *tx.tx)
+            .await
+            .during("record the start")?;
+        tx.commit().await
+    }
+
+    /// Leave a fact for commands and the status page. Writes nothing when the value has not changed.
+    pub async fn set_fact(&self, name: &str, value: &str) -> Result<()> {
+        let present = self.facts().await?;
+        if present.iter().any(|fact| fact.name == name && fact.value == value) {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO health_fact (name, value, at_us) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value, at_us = excluded.at_us",
+        )
+        .bind(name)
+        .bind(value)
+        .bind(tx.now_us)
+        .execute(&mut *tx.tx)
+        .await
+        .during("leave a fact")?;
+        tx.commit().await
+    }
+
+    /// All facts.
+    pub async fn facts(&self) -> Result<Vec<HealthFact>> {
+        sqlx::query_as("SELECT name, value, at_us FROM health_fact ORDER BY name")
+            .fetch_all(self.reader())
+            .await
+            .during("read its facts")
+    }
+}
+
+/// Backups older than the newest `keep`, by name, which is by time.
+fn backups_beyond(folder: &Path, keep: usize) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut copies: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .collect();
+    copies.sort();
+    let surplus = copies.len().saturating_sub(keep);
+    copies.truncate(surplus);
+    copies
+}

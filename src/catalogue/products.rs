@@ -1,0 +1,344 @@
+//! Products, their QC, and their candidacy as masters.
+
+use sqlx::FromRow;
+
+use super::{Catalogue, During, JobId, ProductId, Result, SetId, WriteTx};
+use crate::quality::{QcMetric, QcValue, Verdict};
+
+/// A product that was written to the store.
+#[derive(Clone, Debug)]
+pub struct NewProduct {
+    /// PRO CATG with the arm.
+    pub catg: String,
+    /// Arm.
+    pub arm: String,
+    /// Night of products.
+    pub night: String,
+    /// File name in the tree of products.
+    pub name: String,
+    /// `<night>/<recipe>`.
+    pub folder: String,
+    /// Digests and size.
+    pub digests: crate::fits::digest::FileDigests,
+    /// Match keys as JSON.
+    pub keys: String,
+    /// Start of its last raw frame.
+    pub mjd: f64,
+    /// Number of frames combined.
+    pub n_combined: i64,
+}
+
+/// A metric with its range and verdict.
+#[derive(Clone, Debug)]
+pub struct JudgedMetric {
+    /// The metric.
+    pub metric: QcMetric,
+    /// Verdict.
+    pub verdict: Verdict,
+    /// Lower limit, inclusive.
+    pub min: Option<f64>,
+    /// Upper limit, inclusive.
+    pub max: Option<f64>,
+}
+
+/// A product as a candidate master.
+#[derive(Clone, Debug, FromRow)]
+pub struct ProductCandidate {
+    /// Product.
+    pub id: ProductId,
+    /// Set that made it.
+    pub set_id: SetId,
+    /// File name.
+    pub name: String,
+    /// Match keys as JSON.
+    pub keys: String,
+    /// Start of its last raw frame.
+    pub mjd: f64,
+    /// `pass`, `warn` or `fail`.
+    pub verdict: String,
+    /// `current`, `stale` or `bad` (superseded ones are not listed).
+    pub state: String,
+    /// Why it is not current.
+    pub state_why: String,
+    /// sha256 of the file.
+    pub sha256: String,
+}
+
+/// A set that will make a master, as far as is known.
+#[derive(Clone, Debug, FromRow)]
+pub struct PendingCandidate {
+    /// Set.
+    pub set_id: SetId,
+    /// Its name.
+    pub name: String,
+    /// Match keys as JSON.
+    pub keys: String,
+    /// Start of its last raw frame.
+    pub mjd: f64,
+    /// State of its job, or of the set when it has none.
+    pub state: String,
+    /// What it waits for, or its error.
+    pub why: String,
+}
+
+/// A product in the store and in the tree.
+#[derive(Clone, Debug, FromRow)]
+pub struct StoredProduct {
+    /// Product.
+    pub id: ProductId,
+    /// Folder below the root of products.
+    pub folder: String,
+    /// File name.
+    pub name: String,
+    /// sha256 of the file: its name in the store.
+    pub sha256: String,
+    /// State.
+    pub state: String,
+}
+
+impl Catalogue {
+    /// Products of one PRO CATG (with the arm) that could serve as masters, by time.
+    pub async fn product_candidates(&self, catg: &str) -> Result<Vec<ProductCandidate>> {
+        sqlx::query_as(
+            "SELECT id, set_id, name, keys, mjd, verdict, state, state_why, sha256 FROM product
+             WHERE catg = ?1 AND state IN ('current', 'bad', 'stale') ORDER BY mjd, id",
+        )
+        .bind(catg)
+        .fetch_all(self.reader())
+        .await
+        .during("list candidate masters")
+    }
+
+    /// Sets of a recipe and arm whose job has not ended: masters that may still come.
+    pub async fn pending_candidates(&self, recipe: &str, arm: &str) -> Result<Vec<PendingCandidate>> {
+        sqlx::query_as(
+            "SELECT s.id AS set_id, s.name, s.keys, s.mjd_last AS mjd, coalesce(j.state, s.state) AS state,
+                    coalesce(nullif(j.waits_for, ''), nullif(j.error, ''), s.why) AS why
+             FROM frame_set s
+             LEFT JOIN job j ON j.id = (SELECT max(id) FROM job WHERE set_id = s.id AND state <> 'superseded')
+             WHERE s.recipe = ?1 AND s.arm = ?2 AND s.state IN ('open', 'complete', 'partial') AND s.n_frames > 0
+               AND (j.id IS NULL OR j.state IN ('waiting', 'ready', 'running'))
+             ORDER BY s.mjd_last, s.id",
+        )
+        .bind(recipe)
+        .bind(arm)
+        .fetch_all(self.reader())
+        .await
+        .during("list masters to come")
+    }
+
+    /// Every product that should be in the tree now.
+    pub async fn products_in_tree(&self) -> Result<Vec<StoredProduct>> {
+        sqlx::query_as(
+            "SELECT id, folder, name, sha256, state FROM product WHERE state IN ('current', 'bad', 'stale') ORDER BY id",
+        )
+        .fetch_all(self.reader())
+        .await
+        .during("list the tree of products")
+    }
+
+    /// Is a file of this digest known as a product?
+    pub async fn knows_product(&self, sha256: &str) -> Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM product WHERE sha256 = ?1)")
+            .bind(sha256)
+            .fetch_one(self.reader())
+            .await
+            .during("look for a product")
+    }
+
+    /// sha256 of a product's file.
+    pub async fn product_digest(&self, product: ProductId) -> Result<String> {
+        sqlx::query_scalar("SELECT sha256 FROM product WHERE id = ?1")
+            .bind(product)
+            .fetch_one(self.reader())
+            .await
+            .during("read a product")
+    }
+}
+
+impl WriteTx {
+    /// Record a product. An older product at the same place in the tree is superseded; sets that used it are marked.
+    /// The same bytes made again are the product that was there before.
+    pub async fn put_product(
+        &mut self,
+        job: JobId,
+        set: SetId,
+        product: &NewProduct,
+        verdict: Verdict,
+    ) -> Result<ProductId> {
+        let same: Option<ProductId> =
+            sqlx::query_scalar("SELECT id FROM product WHERE folder = ?1 AND name = ?2 AND sha256 = ?3")
+                .bind(&product.folder)
+                .bind(&product.name)
+                .bind(&product.digests.sha256)
+                .fetch_optional(&mut *self.tx)
+                .await
+                .during("look for the same product")?;
+        let revision: i64 =
+            sqlx::query_scalar("SELECT coalesce(max(revision), 0) + 1 FROM product WHERE folder = ?1 AND name = ?2")
+                .bind(&product.folder)
+                .bind(&product.name)
+                .fetch_one(&mut *self.tx)
+                .await
+                .during("number a revision")?;
+        let why = format!("replaced by a product made from other inputs, job {job}");
+        let older: Vec<ProductId> = sqlx::query_scalar(
+            "SELECT id FROM product WHERE folder = ?1 AND name = ?2 AND state IN ('current', 'stale', 'bad') AND id IS NOT ?3",
+        )
+        .bind(&product.folder)
+        .bind(&product.name)
+        .bind(same)
+        .fetch_all(&mut *self.tx)
+        .await
+        .during("look for the product to replace")?;
+        for old in older {
+            self.set_product_state(old, "superseded", &why).await?;
+            self.cancel_deliveries(old, &why).await?;
+        }
+        if let Some(same) = same {
+            self.revive_product(same, verdict).await?;
+            return Ok(same);
+        }
+        let archive_name = archive_name(&product.name, revision);
+        sqlx::query_scalar(
+            "INSERT INTO product (job_id, set_id, catg, arm, night, name, folder, archive_name, revision, sha256, md5, crc32,
+                 crc32c, size, keys, mjd, verdict, state, n_combined, created_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'current', ?18, ?19)
+             RETURNING id",
+        )
+        .bind(job)
+        .bind(set)
+        .bind(&product.catg)
+        .bind(&product.arm)
+        .bind(&product.night)
+        .bind(&product.name)
+        .bind(&product.folder)
+        .bind(archive_name)
+        .bind(revision)
+        .bind(&product.digests.sha256)
+        .bind(&product.digests.md5)
+        .bind(i64::from(product.digests.crc32))
+        .bind(i64::from(product.digests.crc32c))
+        .bind(product.digests.size as i64)
+        .bind(&product.keys)
+        .bind(product.mjd)
+        .bind(verdict.as_str())
+        .bind(product.n_combined)
+        .bind(self.now_us)
+        .fetch_one(&mut *self.tx)
+        .await
+        .during("record a product")
+    }
+
+    async fn revive_product(&mut self, product: ProductId, verdict: Verdict) -> Result<()> {
+        sqlx::query(
+            "UPDATE product SET state = 'current', state_why = '', verdict = ?2 WHERE id = ?1 AND state <> 'bad'",
+        )
+        .bind(product)
+        .bind(verdict.as_str())
+        .execute(&mut *self.tx)
+        .await
+        .during("take a product back into use")
+        .map(|_| ())
+    }
+
+    /// Change the state of a product and mark every set that used it as a master.
+    pub async fn set_product_state(&mut self, product: ProductId, state: &'static str, why: &str) -> Result<()> {
+        sqlx::query("UPDATE product SET state = ?2, state_why = ?3 WHERE id = ?1")
+            .bind(product)
+            .bind(state)
+            .bind(why)
+            .execute(&mut *self.tx)
+            .await
+            .during("change a product's state")?;
+        sqlx::query(
+            "UPDATE frame_set SET dirty = dirty + 1 WHERE id IN (
+                 SELECT j.set_id FROM job_input i JOIN job j ON j.id = i.job_id
+                 WHERE i.product_id = ?1 AND j.state <> 'superseded')",
+        )
+        .bind(product)
+        .execute(&mut *self.tx)
+        .await
+        .during("mark the users of a product")
+        .map(|_| ())
+    }
+
+    /// All current products of a job change state together.
+    pub(super) async fn retire_products(&mut self, job: JobId, state: &'static str, why: &str) -> Result<()> {
+        let products: Vec<ProductId> =
+            sqlx::query_scalar("SELECT id FROM product WHERE job_id = ?1 AND state IN ('current', 'bad')")
+                .bind(job)
+                .fetch_all(&mut *self.tx)
+                .await
+                .during("list the products of a job")?;
+        for product in products {
+            self.set_product_state(product, state, why).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets whose recipes could use a new master of this arm must be planned again.
+    pub async fn dirty_sets_of_recipes(&mut self, recipes: &[String], arm: &str, from_mjd: f64) -> Result<()> {
+        for recipe in recipes {
+            sqlx::query("UPDATE frame_set SET dirty = dirty + 1 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND n_frames > 0")
+                .bind(recipe)
+                .bind(arm)
+                .bind(from_mjd)
+                .execute(&mut *self.tx)
+                .await
+                .during("mark the sets that a master could serve")?;
+        }
+        Ok(())
+    }
+
+    /// Record a metric of a job.
+    pub async fn put_qc(&mut self, job: JobId, recipe: &str, at_us: i64, judged: &JudgedMetric) -> Result<()> {
+        let (value, absent) = match &judged.metric.value {
+            QcValue::Measured(value) => (Some(*value), ""),
+            QcValue::Absent(reason) => (None, reason.as_str()),
+        };
+        sqlx::query(
+            "INSERT INTO qc (job_id, recipe, name, qc_order, value, absent, unit, comment, verdict, min, max, at_us, made_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT (job_id, name, qc_order) DO UPDATE SET value = excluded.value, absent = excluded.absent,
+                 verdict = excluded.verdict, min = excluded.min, max = excluded.max, made_us = excluded.made_us",
+        )
+        .bind(job)
+        .bind(recipe)
+        .bind(&judged.metric.name)
+        .bind(&judged.metric.order)
+        .bind(value)
+        .bind(absent)
+        .bind(&judged.metric.unit)
+        .bind(&judged.metric.comment)
+        .bind(judged.verdict.as_str())
+        .bind(judged.min)
+        .bind(judged.max)
+        .bind(at_us)
+        .bind(self.now_us)
+        .execute(&mut *self.tx)
+        .await
+        .during("record a metric")
+        .map(|_| ())
+    }
+
+    /// Remarks of the recipe.
+    pub async fn put_remarks(&mut self, job: JobId, remarks: &str) -> Result<()> {
+        sqlx::query("UPDATE job SET remarks = ?2 WHERE id = ?1")
+            .bind(job)
+            .bind(remarks)
+            .execute(&mut *self.tx)
+            .await
+            .during("record remarks")
+            .map(|_| ())
+    }
+}
+
+/// Unique for all time: the first revision keeps the name of the tree, later ones say which they are.
+fn archive_name(name: &str, revision: i64) -> String {
+    match (revision, name.strip_suffix(".fits")) {
+        (1, _) => name.to_string(),
+        (_, Some(stem)) => format!("{stem}_R{revision}.fits"),
+        (_, None) => format!("{name}_R{revision}"),
+    }
+}
