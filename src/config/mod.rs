@@ -140,7 +140,9 @@ pub enum Policy {
 pub struct AssociationConfig {
     /// Choice of masters.
     pub policy: Policy,
-    /// Seconds after which an unfinished template is closed.
+    /// Seconds after which an unfinished template is closed when a later one of the same arm has begun.
+    pub template_grace_s: f64,
+    /// Seconds after its last frame at which an unfinished template is closed.
     pub template_deadline_s: f64,
     /// Seconds to wait for a better master in the making.
     pub wait_for_better_s: f64,
@@ -237,6 +239,7 @@ impl Config {
         not_negative("ingest.settle_s", ingest.settle_s)?;
         not_negative("ingest.incomplete_deadline_s", ingest.incomplete_deadline_s)?;
         at_least_one("ingest.max_file_mib", ingest.max_file_mib)?;
+        not_negative("association.template_grace_s", association.template_grace_s)?;
         not_negative("association.template_deadline_s", association.template_deadline_s)?;
         not_negative("association.wait_for_better_s", association.wait_for_better_s)?;
         not_negative("association.wait_for_master_s", association.wait_for_master_s)?;
