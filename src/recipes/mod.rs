@@ -7,4 +7,6 @@
 
 pub mod contract;
 
-pub use contract::{MasterImage, ProductImage, RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame};
+pub use contract::{
+    MasterImage, ProductImage, RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
+};
