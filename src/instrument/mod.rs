@@ -3,6 +3,8 @@
 //! What lives here: types and the checked data files behind them (`config/classification.toml`,
 //! `calibrations/detectors.toml`). What never lives here: files, databases, pixels.
 
+pub mod classification;
 pub mod frame;
 
+pub use classification::{Classification, ClassificationError, ClassifyError};
 pub use frame::{Arm, Binning, FrameMeta, Night, Usage};
