@@ -38,6 +38,7 @@
 //! - Only `catalogue` speaks SQL, only `fits` speaks cfitsio, only `delivery` speaks HTTP to others, only `service` serves it.
 //! - Every change of state is one transaction that also writes why.
 
+pub mod association;
 pub mod catalogue;
 pub mod clock;
 pub mod config;
