@@ -3,6 +3,8 @@
 //! What lives here: types and the checked data files behind them (`config/classification.toml`,
 //! `calibrations/detectors.toml`). What never lives here: files, databases, pixels.
 
+pub mod detector;
 pub mod frame;
 
+pub use detector::{Detector, DetectorError, Detectors, Geometry};
 pub use frame::{Arm, Binning, FrameMeta, Night, Usage};
