@@ -181,8 +181,11 @@ impl Detector {
         let border = self.reference_border;
         let wide_enough = if border > 0 { columns == widest } else { (science.end..=widest).contains(&columns) };
         if width == 0 || height == 0 || !wide_enough || rows != full_rows {
-            let span =
-                if border > 0 || science.end == widest { widest.to_string() } else { format!("{}..{widest}", science.end) };
+            let span = if border > 0 || science.end == widest {
+                widest.to_string()
+            } else {
+                format!("{}..{widest}", science.end)
+            };
             let expected = format!("{span} x {full_rows}, or {width} x {height} for the science window alone");
             return Err(DetectorError::Shape { arm, columns, rows, binning: bin, expected });
         }
@@ -213,7 +216,11 @@ impl Detector {
         };
         let [first, end] = self.science_columns;
         if first >= end || end > self.max_columns {
-            return wrong("science_columns", format!("{:?}", self.science_columns), "must be a range within max_columns");
+            return wrong(
+                "science_columns",
+                format!("{:?}", self.science_columns),
+                "must be a range within max_columns",
+            );
         }
         if self.science_rows[0] >= self.science_rows[1] || self.science_rows[1] > self.rows {
             return wrong("science_rows", format!("{:?}", self.science_rows), "must be a range within rows");
@@ -221,7 +228,11 @@ impl Detector {
         if let Some([a, b]) = self.prescan_columns
             && (a >= b || b > first)
         {
-            return wrong("prescan_columns", format!("{:?}", [a, b]), "must be a range that ends before science_columns");
+            return wrong(
+                "prescan_columns",
+                format!("{:?}", [a, b]),
+                "must be a range that ends before science_columns",
+            );
         }
         let border = self.reference_border;
         if border > 0

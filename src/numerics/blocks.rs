@@ -158,9 +158,8 @@ mod tests {
         let (down, across) = grid.shape();
         let plane = |r: f64, c: f64| 10.0 + 0.5 * r - 0.25 * c;
         let centre = |range: Range<usize>| 0.5 * (range.start + range.end) as f64 - 0.5;
-        let values = Array2::from_shape_fn((down, across), |(i, j)| {
-            plane(centre(grid.rows_of(i)), centre(grid.columns_of(j)))
-        });
+        let values =
+            Array2::from_shape_fn((down, across), |(i, j)| plane(centre(grid.rows_of(i)), centre(grid.columns_of(j))));
         let map = BlockMap::new(grid, values, 0.0).unwrap();
         let mut row = vec![0.0f32; 200];
         for r in [30, 100, 128, 220] {
@@ -181,7 +180,10 @@ mod tests {
         values[[1, 1]] = f64::NAN;
         let map = BlockMap::new(grid.clone(), values, 0.0).unwrap();
         assert_eq!(map.values()[[1, 1]], 2.0);
-        assert_eq!(BlockMap::new(grid.clone(), Array2::from_elem((3, 3), f64::NAN), 7.0).unwrap().values()[[0, 0]], 7.0);
+        assert_eq!(
+            BlockMap::new(grid.clone(), Array2::from_elem((3, 3), f64::NAN), 7.0).unwrap().values()[[0, 0]],
+            7.0
+        );
         assert_eq!(BlockMap::new(grid, Array2::zeros((2, 3)), 0.0), None);
         assert_eq!(map.smoothed().values()[[0, 0]], 2.0);
     }

@@ -287,7 +287,13 @@ const SIGNIFICANT_EXCESS: f64 = 4.0;
 ///
 /// Each round takes the value furthest from the median and asks whether the known noise allows its distance from the
 /// *other* values. Cosmic rays only add: where few values are left and they contradict each other, the higher goes.
-pub fn combine(values: &[f32], banned: u64, model: PixelModel, weights: &FrameWeights, limits: &StackLimits) -> Combined {
+pub fn combine(
+    values: &[f32],
+    banned: u64,
+    model: PixelModel,
+    weights: &FrameWeights,
+    limits: &StackLimits,
+) -> Combined {
     let mut used = 0u64;
     for (k, value) in values.iter().enumerate().take(MAX_FRAMES) {
         if value.is_finite() && banned & (1 << k) == 0 {

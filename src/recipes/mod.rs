@@ -13,7 +13,9 @@ pub mod mdark;
 pub mod parameters;
 pub mod stack_master;
 
-pub use contract::{MasterImage, ProductImage, RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame};
+pub use contract::{
+    MasterImage, ProductImage, RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
+};
 
 /// Every recipe.
 pub fn all() -> &'static [&'static dyn Recipe] {

@@ -63,7 +63,12 @@ pub fn peak_bytes(frames: &[FrameMeta]) -> u64 {
 }
 
 /// Run the common part.
-pub fn build(kind: MasterKind, input: RecipeInput, overrides: &toml::Table, fourier: bool) -> Result<Master, RecipeError> {
+pub fn build(
+    kind: MasterKind,
+    input: RecipeInput,
+    overrides: &toml::Table,
+    fourier: bool,
+) -> Result<Master, RecipeError> {
     let recipe = kind.rules.recipe;
     let parameters = StackParameters::read(recipe, overrides)?;
     let unusable = |reason: String| RecipeError::Unprocessable { recipe, reason };
@@ -79,7 +84,11 @@ pub fn build(kind: MasterKind, input: RecipeInput, overrides: &toml::Table, four
     let images: Vec<Array2<f32>> = input
         .frames
         .into_iter()
-        .map(|frame| if frame.adu.is_standard_layout() { frame.adu } else { frame.adu.as_standard_layout().into_owned() })
+        .map(
+            |frame| {
+                if frame.adu.is_standard_layout() { frame.adu } else { frame.adu.as_standard_layout().into_owned() }
+            },
+        )
         .collect();
     // check_set refuses an empty set
     let (arm, gain) = metas.first().map_or((Arm::Vis, 1.0), |meta| (meta.arm, meta.gain));
@@ -94,8 +103,10 @@ pub fn build(kind: MasterKind, input: RecipeInput, overrides: &toml::Table, four
     };
     let surveys = noise::survey(&all, limits.max_invalid);
     let odd = noise::odd_frames(&surveys, &limits);
-    let rejected: Vec<RejectedFrame> =
-        odd.iter().map(|(k, reason)| RejectedFrame { data_id: metas[*k].data_id.clone(), reason: reason.clone() }).collect();
+    let rejected: Vec<RejectedFrame> = odd
+        .iter()
+        .map(|(k, reason)| RejectedFrame { data_id: metas[*k].data_id.clone(), reason: reason.clone() })
+        .collect();
     let keep: Vec<usize> = (0..metas.len()).filter(|k| odd.iter().all(|(other, _)| other != k)).collect();
     if keep.len() < parameters.minimum_frames {
         let reasons: Vec<String> =

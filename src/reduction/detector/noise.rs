@@ -103,7 +103,10 @@ pub fn odd_frames(surveys: &[FrameSurvey], limits: &FrameLimits) -> Vec<(usize, 
     for (k, frame) in surveys.iter().enumerate() {
         if frame.invalid > limits.max_invalid {
             let (percent, most) = (100.0 * frame.invalid, 100.0 * limits.max_invalid);
-            odd.push((k, format!("{percent:.1} % of its pixels are saturated or not numbers, at most {most:.1} % may be")));
+            odd.push((
+                k,
+                format!("{percent:.1} % of its pixels are saturated or not numbers, at most {most:.1} % may be"),
+            ));
         } else if let Some(other) = frame.same_as {
             odd.push((k, format!("it has exactly the same pixels as frame {} of the set", other + 1)));
         }
@@ -118,7 +121,10 @@ pub fn odd_frames(surveys: &[FrameSurvey], limits: &FrameLimits) -> Vec<(usize, 
         let noise = surveys[k].noise;
         let most = limits.max_noise_ratio;
         if noise > most * typical {
-            odd.push((k, format!("its noise is {noise:.2} e-, more than {most} times the set's median of {typical:.2} e-")));
+            odd.push((
+                k,
+                format!("its noise is {noise:.2} e-, more than {most} times the set's median of {typical:.2} e-"),
+            ));
         } else if noise < typical / (1.0 + 2.0 * (most - 1.0)) {
             odd.push((k, format!("its noise is {noise:.2} e-, far below the set's median of {typical:.2} e-")));
         }
@@ -129,7 +135,8 @@ pub fn odd_frames(surveys: &[FrameSurvey], limits: &FrameLimits) -> Vec<(usize, 
     for k in members {
         let (level, most) = (surveys[k].level, limits.max_level_jump);
         if (level - typical).abs() > most {
-            let reason = format!("its level is {level:.1} e-, more than {most} e- from the set's median of {typical:.1} e-");
+            let reason =
+                format!("its level is {level:.1} e-, more than {most} e- from the set's median of {typical:.1} e-");
             odd.push((k, reason));
         }
     }

@@ -67,7 +67,8 @@ pub fn measure(stack: &RawStack) -> Option<Border> {
     }
 
     // every n-th border row is enough for the noise, which is taken between successive frames
-    let lines: Vec<usize> = regions.rows.clone().filter(|_| side > 0).chain(regions.edge_rows.iter().cloned().flatten()).collect();
+    let lines: Vec<usize> =
+        regions.rows.clone().filter(|_| side > 0).chain(regions.edge_rows.iter().cloned().flatten()).collect();
     let per_line = if side > 0 { side } else { columns };
     let step = (lines.len() * per_line / SAMPLES).max(1);
     let pairs: Vec<f64> = (1..frames)

@@ -144,7 +144,8 @@ fn stack_chunk(
         }
         for c in unusual.iter().copied() {
             let pixel = PixelModel { variance: model.variance[c].into(), background: model.background[c].into() };
-            let values: Vec<f32> = adu.iter().zip(&offsets).map(|(row, offset)| raw.electrons(row[c]) - offset).collect();
+            let values: Vec<f32> =
+                adu.iter().zip(&offsets).map(|(row, offset)| raw.electrons(row[c]) - offset).collect();
             let combined = combine(&values, 0, pixel, &noise.weights, &options.limits);
             let ceiling: Vec<f32> = adu.iter().map(|row| row[c]).filter(|adu| raw.is_saturated(*adu)).collect();
             (value[c], variance[c], quality[c]) = outcome(&combined, &ceiling, raw.gain);
@@ -216,7 +217,8 @@ fn reject_wings(
             }
             let rejected = (banned & !own).count_ones() as usize;
             let ceiling = adu.into_iter().filter(|adu| raw.is_saturated(*adu)).collect();
-            (rejected > 0).then(|| (combine(&values, banned, pixel, &noise.weights, &options.limits), ceiling, rejected))
+            (rejected > 0)
+                .then(|| (combine(&values, banned, pixel, &noise.weights, &options.limits), ceiling, rejected))
         })
         .collect();
     let mut total = 0;

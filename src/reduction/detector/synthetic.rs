@@ -127,7 +127,8 @@ impl Scene {
                             }
                         }
                         let adu = value / self.gain;
-                        image[[r, c]] = if self.quantised { adu.round().clamp(0.0, 65535.0) as f32 } else { adu as f32 };
+                        image[[r, c]] =
+                            if self.quantised { adu.round().clamp(0.0, 65535.0) as f32 } else { adu as f32 };
                     }
                 }
                 for (_, row, column, electrons) in self.rays.iter().filter(|ray| ray.0 == k) {
