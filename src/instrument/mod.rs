@@ -7,4 +7,8 @@ pub mod classification;
 pub mod frame;
 
 pub use classification::{Classification, ClassificationError, ClassifyError};
+pub mod detector;
+pub mod frame;
+
+pub use detector::{Detector, DetectorError, Detectors, Geometry};
 pub use frame::{Arm, Binning, FrameMeta, Night, Usage};
