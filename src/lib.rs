@@ -46,6 +46,8 @@ pub mod fault;
 pub mod fits;
 pub mod instrument;
 pub mod numerics;
+pub mod products;
 pub mod quality;
 pub mod recipes;
 pub mod reduction;
+pub mod scheduler;
