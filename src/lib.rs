@@ -45,3 +45,4 @@ pub mod numerics;
 pub mod quality;
 pub mod recipes;
 pub mod reduction;
+pub mod simulator;
