@@ -51,3 +51,4 @@ pub mod quality;
 pub mod recipes;
 pub mod reduction;
 pub mod scheduler;
+pub mod simulator;
