@@ -74,15 +74,6 @@ impl Catalogue {
             .await
             .during("list the files it knows")
     }
-
-    /// The path that carries a version now, if any does.
-    pub async fn path_of(&self, version: VersionId) -> Result<Option<String>> {
-        sqlx::query_scalar("SELECT path FROM file WHERE version_id = ?1 AND state = 'accepted'")
-            .bind(version)
-            .fetch_optional(self.reader())
-            .await
-            .during("find the file of a frame")
-    }
 }
 
 impl WriteTx {
