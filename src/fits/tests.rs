@@ -423,6 +423,9 @@ fn limits_hold_before_anything_is_allocated() {
 
     let vast = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 4000000000", "NAXIS2  = 4000000000"];
     assert!(matches!(bench.read_bytes(&raw_file(&[(&vast, &[])])), Err(FitsError::Shape { .. })));
+    // Waiting for sixteen million terabytes would be in vain: the declaration itself is refused.
+    let error = bench.scan_bytes(&raw_file(&[(&vast, &[])])).unwrap_err();
+    assert!(matches!(error, ScanError::TooLarge { what: "bytes", found, .. } if found > 1 << 60), "{error}");
 }
 
 #[test]
