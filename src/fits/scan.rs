@@ -75,6 +75,12 @@ pub enum ScanError {
         /// The file.
         path: PathBuf,
     },
+    /// A directory, pipe or device.
+    #[error("{}: is not a regular file", path.display())]
+    NotAFile {
+        /// The name.
+        path: PathBuf,
+    },
     /// The first bytes are not those of a FITS file.
     #[error("{}: not a FITS file: starts with {found:?} instead of \"SIMPLE  =\"", path.display())]
     NotFits {
@@ -223,6 +229,10 @@ struct Stream<'a> {
 impl<'a> Stream<'a> {
     fn open(path: &'a Path, limits: &'a ScanLimits, hash: bool) -> Result<Self, ScanError> {
         let io = |source| ScanError::Io { path: path.to_path_buf(), source };
+        // Opening a pipe would wait for its writer.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
+            return Err(ScanError::NotAFile { path: path.to_path_buf() });
+        }
         let file = File::open(path).map_err(io)?;
         let mut magic = Vec::with_capacity(2);
         (&file).take(2).read_to_end(&mut magic).map_err(io)?;
