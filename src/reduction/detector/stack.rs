@@ -310,3 +310,184 @@ pub fn profile(stacked: &Stacked) -> Profile {
     let columns = by_column.into_iter().map(|(sum, count)| pivot + sum / f64::from(count)).collect();
     Profile { columns, rows: by_row, mean: pivot + sum / n, sigma, variance: variance / n, good }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::noise::{self, read_noise};
+    use super::super::synthetic::Scene;
+    use super::super::{hot, overscan};
+    use super::*;
+
+    const OPTIONS: StackOptions = StackOptions {
+        limits: StackLimits { rejection_sigma: 5.0, unstable_sigma: 5.2, poisson: true },
+        wing_sigma: 3.0,
+    };
+
+    fn model_of(scene: &Scene, raw: &RawStack) -> (Vec<Vec<f32>>, NoiseModel) {
+        let offset = vec![vec![0.0; scene.rows]; scene.frames];
+        let noises: Vec<f64> = noise::survey(raw, 0.2).iter().map(|frame| frame.noise).collect();
+        let model = noise::measure(raw, &offset, &noises).unwrap();
+        (offset, model)
+    }
+
+    fn stacked(scene: &Scene) -> (Stacked, NoiseModel) {
+        let (images, regions) = scene.render();
+        let raw = scene.stack(&images, &regions);
+        let (offset, model) = model_of(scene, &raw);
+        let mut result = stack(&raw, &offset, &model, &OPTIONS);
+        hot::flag(&mut result, &model, 5.0);
+        (result, model)
+    }
+
+    /// Mean and scatter of (value - truth) / error over good pixels.
+    fn pull(scene: &Scene, result: &Stacked) -> (f64, f64) {
+        let truth = scene.truth();
+        let pulls: Vec<f64> = ndarray::Zip::indexed(&result.value).and(&result.variance).and(&result.flags).fold(
+            vec![],
+            |mut all, at, value, variance, flags| {
+                if *flags == 0 {
+                    all.push((f64::from(*value) - truth[at]) / f64::from(*variance).sqrt());
+                }
+                all
+            },
+        );
+        let n = pulls.len() as f64;
+        let mean = pulls.iter().sum::<f64>() / n;
+        (mean, (pulls.iter().map(|pull| (pull - mean).powi(2)).sum::<f64>() / n).sqrt())
+    }
+
+    #[test]
+    fn errors_are_honest_under_glow_pattern_and_cosmic_rays() {
+        let base = Scene::infrared();
+        let scene = Scene { dark: 12.0, glow: 0.6, pattern: 1.5, rows: 384, ..base }.with_rays(60);
+        let (result, _) = stacked(&scene);
+        let (mean, width) = pull(&scene, &result);
+        assert!(mean.abs() < 0.02 && (width - 1.0).abs() < 0.03, "{mean} {width}");
+        // 60 tracks of two pixels in each of five frames; few fall on the same pixels or below the noise
+        assert!((585..=620).contains(&result.hits), "{}", result.hits);
+        let flagged = result.flags.iter().filter(|flags| **flags != 0).count();
+        assert!(flagged < 5, "{flagged} pixels flagged");
+    }
+
+    #[test]
+    fn hot_pixels_are_flagged_and_good_ones_are_not() {
+        let sigma = 7.3 / 5f64.sqrt();
+        let hot: Vec<_> = (0..300).map(|i| (1 + i / 20 * 16, 3 + i % 20 * 12, (10.0 + i as f64) * sigma)).collect();
+        let scene = Scene { hot: hot.clone(), pattern: 1.5, ..Scene::infrared() };
+        let (result, _) = stacked(&scene);
+        let found = hot.iter().filter(|(r, c, _)| result.flags[[*r, *c]] & flags::HOT != 0).count();
+        assert!(found >= 298, "{found} of 300");
+        let all = result.flags.iter().filter(|flags| **flags != 0).count();
+        assert!(all <= found + 2, "{all} flagged, {found} of them hot");
+        let (_, width) = pull(&scene, &result);
+        assert!((width - 1.0).abs() < 0.03);
+    }
+
+    #[test]
+    fn dead_saturated_and_jumping_pixels() {
+        let scene = Scene::ccd();
+        let (mut images, regions) = scene.render();
+        let (top, left) = (scene.edge, scene.side);
+        for (k, image) in images.iter_mut().enumerate() {
+            image[[top + 10, left + 10]] = f32::NAN;
+            image[[top + 20, left + 20]] = 65535.0;
+            image[[top + 30, left + 30]] -= 300.0;
+            image[[top + 40, left + 40]] += if k % 2 == 0 { 60.0 } else { 0.0 };
+        }
+        images[1][[top + 50, left + 50]] = f32::INFINITY;
+        images[2][[top + 60, left + 60]] = 65535.0;
+        let raw = scene.stack(&images, &regions);
+        let (offset, model) = model_of(&scene, &raw);
+        let mut result = stack(&raw, &offset, &model, &OPTIONS);
+        hot::flag(&mut result, &model, 5.0);
+        assert_eq!(result.flags[[10, 10]], flags::NO_DATA);
+        assert_eq!(result.flags[[20, 20]], flags::SATURATED | flags::HOT);
+        assert_eq!(result.flags[[30, 30]], flags::COLD);
+        assert_ne!(result.flags[[40, 40]] & flags::UNSTABLE, 0);
+        for at in [[50, 50], [60, 60]] {
+            assert_eq!(result.flags[at], 0);
+            let error = f64::from(result.variance[at]).sqrt();
+            assert!((f64::from(result.value[at]) - scene.pedestal).abs() < 5.0 * error);
+            assert!((error / (3.814 / 2.0) - 1.0).abs() < 0.05, "four values of five are left: {error}");
+        }
+        assert!(result.value.iter().chain(&result.variance).all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn the_wings_of_a_track_go_with_it() {
+        let mut scene = Scene::ccd();
+        // 16 e- is 4.2 sigma of one frame: left alone, rejected beside a hit
+        scene.rays = vec![(1, 100, 100, 900.0), (1, 100, 101, 16.0), (3, 50, 50, 16.0)];
+        scene.ron = 0.5;
+        scene.quantised = false;
+        scene.rays[1].3 = 2.2;
+        let (result, _) = stacked(&scene);
+        assert!((2..=4).contains(&result.hits), "{}", result.hits);
+        let error = f64::from(result.variance[[100, 101]]).sqrt();
+        assert!((error / (0.5 / 2.0) - 1.0).abs() < 0.05, "{error}");
+    }
+
+    #[test]
+    fn bytes_do_not_depend_on_threads() {
+        let scene = Scene { dark: 12.0, ..Scene::infrared() }.with_rays(60);
+        let (images, regions) = scene.render();
+        let with_threads = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let raw = scene.stack(&images, &regions);
+                let (offset, model) = model_of(&scene, &raw);
+                let mut result = stack(&raw, &offset, &model, &OPTIONS);
+                hot::flag(&mut result, &model, 5.0);
+                let bits = |image: &Array2<f32>| image.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                let profile = profile(&result);
+                (bits(&result.value), bits(&result.variance), result.flags, result.sums, profile.sigma.to_bits())
+            })
+        };
+        assert_eq!(with_threads(1), with_threads(4));
+    }
+
+    #[test]
+    fn shot_noise_of_the_dark_is_not_read_noise() {
+        let scene = Scene { rows: 1000, columns: 1000, dark: 9.0, ..Scene::infrared() }.with_rays(150);
+        let (result, _) = stacked(&scene);
+        let total = read_noise(&result.sums, false).unwrap();
+        assert!((total.ron / (7.3f64 * 7.3 + 9.0).sqrt() - 1.0).abs() < 0.005, "{total:?}");
+        let found = read_noise(&result.sums, true).unwrap();
+        assert!((found.ron / 7.3 - 1.0).abs() < 0.02, "{found:?}");
+        assert!((found.shot - 9.0).abs() < 4.0 * found.shot_error.unwrap(), "{found:?}");
+        assert!((found.ron - 7.3).abs() < 4.0 * found.error, "{found:?}");
+    }
+
+    #[test]
+    fn row_noise_is_taken_out() {
+        let scene = Scene { row_noise: 4.0, rows: 512, ..Scene::ccd() };
+        let (images, regions) = scene.render();
+        let raw = scene.stack(&images, &regions);
+        let rows = overscan::measure(&raw).unwrap().rows.unwrap();
+        let correction = overscan::row_correction(&raw, &rows, 5.0).unwrap();
+        let offset: Vec<Vec<f32>> =
+            correction.offset.iter().map(|frame| frame.iter().map(|value| *value as f32).collect()).collect();
+        let model = noise::measure(&raw, &offset, &[scene.ron; 5]).unwrap();
+        let result = stack(&raw, &offset, &model, &OPTIONS);
+        // the master's rows scatter by 4 / sqrt 5 without correction, and by about 0.78 / sqrt 5 with it
+        let rows = profile(&result).rows;
+        let mean = rows.iter().sum::<f64>() / rows.len() as f64;
+        let scatter = (rows.iter().map(|row| (row - mean).powi(2)).sum::<f64>() / rows.len() as f64).sqrt();
+        assert!(scatter < 0.5, "{scatter}");
+        assert!((mean - scene.pedestal).abs() < 0.3, "{mean}");
+    }
+
+    #[test]
+    fn profiles_see_slopes_and_skip_flagged_pixels() {
+        let mut value = Array2::from_shape_fn((70, 40), |(r, c)| 100.0 + 0.5 * r as f32 - 0.25 * c as f32);
+        value[[3, 4]] = 1e6;
+        let mut flags = Array2::zeros((70, 40));
+        flags[[3, 4]] = flags::HOT;
+        let variance = Array2::from_elem((70, 40), 2.0);
+        let sums = StackSums::new(3);
+        let found = profile(&Stacked { value, variance, flags, hits: 0, sums, pivot: 100.0, unusual: vec![] });
+        assert!((found.columns[1] - found.columns[0] + 0.25).abs() < 1e-6);
+        assert!((found.rows[2] - found.rows[1] - 0.5).abs() < 1e-6);
+        assert_eq!((found.good, found.variance), (70 * 40 - 1, 2.0));
+    }
+}
