@@ -234,6 +234,18 @@ impl Catalogue {
             .during("count live jobs")
     }
 
+    /// True when no frame waits for a set, no set for a plan, and no job can go on by itself.
+    pub async fn is_idle(&self) -> Result<bool> {
+        sqlx::query_scalar(
+            "SELECT NOT EXISTS (SELECT 1 FROM frame_version WHERE grouped = 0)
+                AND NOT EXISTS (SELECT 1 FROM frame_set WHERE dirty > 0)
+                AND NOT EXISTS (SELECT 1 FROM job WHERE state IN ('waiting', 'ready', 'running'))",
+        )
+        .fetch_one(self.reader())
+        .await
+        .during("look for work")
+    }
+
     /// Raw inputs of a job, in order, with the paths that carry them now.
     pub async fn raw_inputs(&self, job: JobId) -> Result<Vec<RawInput>> {
         let rows: Vec<(VersionId, String, String)> = sqlx::query_as(
