@@ -41,6 +41,7 @@
 pub mod catalogue;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod fault;
 pub mod fits;
 pub mod instrument;
