@@ -40,6 +40,7 @@
 
 pub mod association;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
