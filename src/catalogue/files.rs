@@ -133,6 +133,21 @@ impl WriteTx {
         }
     }
 
+    /// A quarantined file is looked at again as if it had just landed, with the whole time to become complete.
+    pub(super) async fn look_again(&mut self, file: i64, why: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE file SET state = 'waiting', code = '', reason = ?2, changed_us = ?3, looked_us = 0
+             WHERE id = ?1 AND state = 'quarantined'",
+        )
+        .bind(file)
+        .bind(why)
+        .bind(self.now_us)
+        .execute(&mut *self.tx)
+        .await
+        .during("take a file out of quarantine")?;
+        self.journal_file(FileId(file), "waiting", why).await
+    }
+
     async fn accept_new(&mut self, look: &Look, content: &Content<'_>) -> Result<Accepted> {
         let meta = content.meta;
         let frame: Option<(FrameId, Option<VersionId>)> =

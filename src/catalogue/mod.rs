@@ -18,6 +18,7 @@ pub mod maintenance;
 pub mod measures;
 pub mod products;
 pub mod sets;
+pub mod target;
 pub mod views;
 
 use std::path::{Path, PathBuf};
