@@ -60,6 +60,8 @@ pub struct Measures {
     pub oldest_undelivered: Vec<Seconds>,
     /// Age of the oldest set that is still open or whose job waits for a calibration.
     pub oldest_waiting_set: Option<f64>,
+    /// Age of the oldest job that could run and does not.
+    pub oldest_ready_job: Option<f64>,
     /// End of exposure to product, newest product of each recipe.
     pub exposure_to_product: Vec<Seconds>,
     /// End of exposure to confirmation, newest confirmed product of each sink.
@@ -92,6 +94,7 @@ impl Catalogue {
             job_seconds: self.job_seconds().await?,
             oldest_undelivered: self.undelivered_ages().await?,
             oldest_waiting_set: self.waiting_age().await?,
+            oldest_ready_job: self.ready_age().await?,
             exposure_to_product: self.exposure_to_product().await?,
             exposure_to_archive: self.exposure_to_archive().await?,
             last_frame_taken_us: self.last_time_us(LAST_TAKEN).await?,
@@ -132,7 +135,8 @@ impl Catalogue {
         Ok(all)
     }
 
-    async fn undelivered_ages(&self) -> Result<Vec<Seconds>> {
+    /// Age of the oldest delivery per sink that is neither confirmed nor cancelled nor held, by sink.
+    pub async fn undelivered_ages(&self) -> Result<Vec<Seconds>> {
         sqlx::query_as(
             r#"SELECT sink AS "group", (?1 - min(created_us)) / 1e6 AS seconds FROM delivery
                WHERE state IN ('queued', 'sending', 'unknown', 'buffered', 'sent', 'parked') GROUP BY sink ORDER BY sink"#,
@@ -154,6 +158,17 @@ impl Catalogue {
         .fetch_one(self.reader())
         .await
         .during("look for the oldest waiting set")
+    }
+
+    /// Age of the oldest job that could run and does not, seconds.
+    pub async fn ready_age(&self) -> Result<Option<f64>> {
+        sqlx::query_scalar(
+            "SELECT (?1 - min(max(created_us, not_before_us))) / 1e6 FROM job WHERE state = 'ready' AND not_before_us <= ?1",
+        )
+        .bind(self.now_us())
+        .fetch_one(self.reader())
+        .await
+        .during("look for the oldest ready job")
     }
 
     async fn exposure_to_product(&self) -> Result<Vec<Seconds>> {

@@ -48,12 +48,8 @@ pub(super) async fn events(State(app): State<App>) -> Result<Response, ApiError>
             "poll /api/v1/status every few seconds instead",
         )
     })?;
-    let changes = Changes {
-        generation: app.catalogue.subscribe(),
-        cancel: app.cancel.clone(),
-        last: None,
-        _permit: permit,
-    };
+    let changes =
+        Changes { generation: app.catalogue.subscribe(), cancel: app.cancel.clone(), last: None, _permit: permit };
     let events = stream::unfold(changes, |mut changes| async move {
         let generation = changes.next().await?;
         let event = Event::default().event("changed").data(generation.to_string());

@@ -99,10 +99,13 @@ mod tests {
 
     #[test]
     fn only_names_of_the_loopback_interface_are_local() {
-        for local in ["localhost", "LOCALHOST:8642", "localhost.:80", "127.0.0.1", "127.0.0.1:1", "[::1]:8642", "[::1]"] {
+        for local in ["localhost", "LOCALHOST:8642", "localhost.:80", "127.0.0.1", "127.0.0.1:1", "[::1]:8642", "[::1]"]
+        {
             assert!(is_local(local), "{local}");
         }
-        for foreign in ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io:80", "[::2]", "[::1]x", "", "10.0.0.1"] {
+        for foreign in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io:80", "[::2]", "[::1]x", "", "10.0.0.1"]
+        {
             assert!(!is_local(foreign), "{foreign}");
         }
     }

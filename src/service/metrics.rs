@@ -144,6 +144,12 @@ impl Snapshot {
             "Age of the oldest set that waits for frames or for a calibration; absent when there is none",
             measures.oldest_waiting_set,
         )?;
+        single(
+            encoder,
+            "soxsd_oldest_ready_job_seconds",
+            "Age of the oldest job that could run and does not; absent when there is none",
+            measures.oldest_ready_job,
+        )?;
         seconds(
             encoder,
             "soxsd_exposure_to_product_seconds",
@@ -218,8 +224,10 @@ fn counts(
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for row in rows {
         let [group, state] = labels;
-        let named: Vec<(&str, &str)> =
-            [(group, &row.group), (state, &row.state)].into_iter().filter_map(|(n, v)| Some((n?, v.as_str()))).collect();
+        let named: Vec<(&str, &str)> = [(group, &row.group), (state, &row.state)]
+            .into_iter()
+            .filter_map(|(n, v)| Some((n?, v.as_str())))
+            .collect();
         metric.encode_family(&named)?.encode_gauge(&row.n)?;
     }
     Ok(())
@@ -260,9 +268,9 @@ fn encode_job_seconds(encoder: &mut DescriptorEncoder, rows: &[JobSeconds]) -> f
         let bounds = JOB_SECONDS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(row.intervals).collect();
         let count = row.intervals.iter().sum();
-        metric.encode_family(&[("recipe", row.recipe.as_str())])?.encode_histogram::<NoLabelSet>(
-            row.total, count, &buckets, None,
-        )?;
+        metric
+            .encode_family(&[("recipe", row.recipe.as_str())])?
+            .encode_histogram::<NoLabelSet>(row.total, count, &buckets, None)?;
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::get;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -150,8 +150,7 @@ pub struct Service {
 /// Listen on `ADDRESS:PORT`; port 0 takes any free one. Separate from [`Service::serve`], so that a port that is taken is
 /// known before anything else starts.
 pub async fn bind(listen: &str) -> Result<TcpListener, ServiceError> {
-    let address: SocketAddr =
-        listen.parse().map_err(|_| ServiceError::Address { listen: listen.to_string() })?;
+    let address: SocketAddr = listen.parse().map_err(|_| ServiceError::Address { listen: listen.to_string() })?;
     TcpListener::bind(address).await.map_err(|source| ServiceError::Bind { listen: address, source })
 }
 
@@ -232,7 +231,6 @@ impl Shared {
 fn router(app: App) -> Router {
     Router::new()
         .route("/", get(page::index))
-        .route("/why", get(page::why))
         .route("/style.css", get(page::style))
         .route("/app.js", get(page::script))
         .route("/healthz", get(health::healthz))
@@ -245,10 +243,9 @@ fn router(app: App) -> Router {
         .route("/api/v1/products", get(tables::products))
         .route("/api/v1/qc", get(tables::qc))
         .route("/api/v1/deliveries", get(tables::deliveries))
-        .route("/api/v1/why/{target}", get(story::why))
         .route("/api/v1/report/{night}", get(story::report))
         .route("/api/v1/events", get(events::events))
-        .route("/api/v1/acts", post(acts::act))
+        .route("/api/v1/acts", get(acts::journal).post(acts::act))
         .route("/api/v1/openapi.json", get(openapi::openapi))
         .fallback(no_such_path)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))

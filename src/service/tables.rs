@@ -46,18 +46,8 @@ const SET_STATES: &[&str] = &[
     "held",
 ];
 /// States of jobs.
-const JOB_STATES: &[&str] = &[
-    "waiting",
-    "ready",
-    "running",
-    "done",
-    "flagged",
-    "parked",
-    "failed",
-    "unsupported",
-    "superseded",
-    "held",
-];
+const JOB_STATES: &[&str] =
+    &["waiting", "ready", "running", "done", "flagged", "parked", "failed", "unsupported", "superseded", "held"];
 /// States and verdicts of products.
 const PRODUCT_STATES: &[&str] = &["current", "stale", "superseded", "bad", "pass", "warn", "fail"];
 /// Verdicts of metrics.
