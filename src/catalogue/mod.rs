@@ -15,6 +15,7 @@ pub mod files;
 pub mod ids;
 pub mod jobs;
 pub mod maintenance;
+pub mod measures;
 pub mod products;
 pub mod sets;
 pub mod target;
