@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod maintenance;
 pub mod products;
 pub mod sets;
+pub mod story;
 pub mod target;
 pub mod views;
 
