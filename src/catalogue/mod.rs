@@ -16,6 +16,8 @@ pub mod ids;
 pub mod jobs;
 pub mod maintenance;
 pub mod products;
+#[cfg(test)]
+mod seeded;
 pub mod sets;
 pub mod story;
 pub mod target;

@@ -437,3 +437,91 @@ impl Catalogue {
         .during("list what operators did")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::catalogue::acts::Act;
+    use crate::catalogue::seeded::Seeded;
+
+    async fn text(seeded: &Seeded, target: &str) -> String {
+        let story = seeded.catalogue.why(target).await.expect("a readable catalogue").expect("a story");
+        let text = story.to_string();
+        assert!(text.lines().count() <= 45, "longer than a screen:\n{text}");
+        text
+    }
+
+    #[tokio::test]
+    async fn a_quarantined_file_says_why_and_what_to_do() {
+        let seeded = Seeded::night().await;
+        insta::assert_snapshot!(text(&seeded, "SOXS.2026-03-10T19:10:00.000.fits").await);
+    }
+
+    #[tokio::test]
+    async fn a_frame_of_a_short_set_is_not_reduced() {
+        let seeded = Seeded::night().await;
+        insta::assert_snapshot!(text(&seeded, "SOXS.2026-03-10T18:00:00.000").await);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_set_says_for_what_and_until_when() {
+        let seeded = Seeded::night().await;
+        let name = seeded.set_name(6).await;
+        insta::assert_snapshot!(text(&seeded, &name).await);
+    }
+
+    #[tokio::test]
+    async fn an_open_set_says_how_many_came() {
+        let seeded = Seeded::night().await;
+        insta::assert_snapshot!(text(&seeded, "set:5").await);
+    }
+
+    #[tokio::test]
+    async fn a_reduced_set_names_its_chosen_master_and_the_refused_one() {
+        let seeded = Seeded::night().await;
+        insta::assert_snapshot!(text(&seeded, "set:4").await);
+    }
+
+    #[tokio::test]
+    async fn a_master_that_was_not_chosen_names_every_refusal() {
+        let seeded = Seeded::night().await;
+        insta::assert_snapshot!(text(&seeded, "product:1").await);
+    }
+
+    #[tokio::test]
+    async fn a_delivered_frame_says_where_it_is() {
+        let seeded = Seeded::night().await;
+        insta::assert_snapshot!(text(&seeded, "/data/raw/SOXS.2026-03-10T20:00:00.000.fits").await);
+    }
+
+    #[tokio::test]
+    async fn an_operators_act_is_part_of_the_story() {
+        let seeded = Seeded::night().await;
+        seeded.catalogue.act("ana", Act::Reject, "product:2", "light leak").await.expect("admitted");
+        let text = text(&seeded, "product:2").await;
+        assert!(text.contains("withdrawn (reject by ana: light leak)"), "{text}");
+        assert!(text.contains("ana reject product:2 (light leak)"), "{text}");
+        assert!(text.contains("soxsd accept product:2"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_name_lists_what_it_fits_and_nonsense_fits_nothing() {
+        let seeded = Seeded::night().await;
+        let story = seeded.catalogue.why("MBIAS").await.expect("a catalogue").expect("matches");
+        assert_eq!(story.matches.len(), 5, "three sets and two products: {:?}", story.matches);
+        assert!(seeded.catalogue.why("no-such-thing").await.expect("a catalogue").is_none());
+        assert!(seeded.catalogue.why("set:99").await.expect("a catalogue").is_none());
+        assert!(seeded.catalogue.why("%").await.expect("a catalogue").is_none(), "a wildcard means itself");
+    }
+
+    #[tokio::test]
+    async fn a_night_gives_its_account() {
+        let seeded = Seeded::night().await;
+        let text = text(&seeded, "2026-03-10").await;
+        assert!(
+            text.contains(
+                "23 files: 5 flagged, 4 pending, 1 quarantined, 10 reduced, 1 registered, 2 unreduced; 5 delivered"
+            ),
+            "{text}"
+        );
+    }
+}
