@@ -35,6 +35,8 @@ pub struct Stacked {
     pub hits: usize,
     /// Sums over the pixels that were ordinary in every frame.
     pub sums: StackSums,
+    /// Profiles over the same pixels.
+    pub profile: Profile,
     /// Level above which the sums were taken.
     pub pivot: f64,
     /// Row and column of every pixel that was not ordinary, in order.
@@ -44,6 +46,10 @@ pub struct Stacked {
 /// What a chunk of rows adds to the result beside its pixels.
 struct ChunkReport {
     sums: StackSums,
+    /// Per column, sum above the pivot and number of good pixels.
+    columns: Vec<(f32, f32)>,
+    /// Per row, mean of the good pixels.
+    rows: Vec<f64>,
     unusual: Vec<(usize, usize)>,
     hits: Vec<((usize, usize), u64)>,
 }
@@ -77,14 +83,29 @@ pub fn stack(raw: &RawStack, offset: &[Vec<f32>], noise: &NoiseModel, options: &
     };
 
     let mut sums = StackSums::new(frames);
+    let mut by_column = vec![(0.0f64, 0.0f64); columns];
+    let mut by_row = Vec::with_capacity(rows);
     let mut unusual = Vec::new();
     let mut hits: BTreeMap<(usize, usize), u64> = BTreeMap::new();
     for report in reports {
         sums.add(&report.sums);
+        for ((sum, count), (more, pixels)) in by_column.iter_mut().zip(report.columns) {
+            *sum += f64::from(more);
+            *count += f64::from(pixels);
+        }
+        by_row.extend(report.rows);
         unusual.extend(report.unusual);
         hits.extend(report.hits);
     }
-    let mut result = Stacked { value, variance, flags: quality, hits: 0, sums, pivot, unusual };
+    let n = sums.good as f64;
+    let profile = Profile {
+        columns: by_column.into_iter().map(|(sum, count)| pivot + sum / count).collect(),
+        rows: by_row,
+        mean: pivot + sums.above_pivot / n,
+        sigma: ((sums.above_squared - sums.above_pivot.powi(2) / n) / (n - 1.0)).max(0.0).sqrt(),
+        variance: sums.variance * noise.weights.mean / n,
+    };
+    let mut result = Stacked { value, variance, flags: quality, hits: 0, sums, profile, pivot, unusual };
     let wings = reject_wings(raw, offset, noise, options, &hits, &mut result);
     result.hits = hits.values().map(|set| set.count_ones() as usize).sum::<usize>() + wings;
     result
@@ -108,7 +129,13 @@ fn stack_chunk(
     plane: Planes,
 ) -> ChunkReport {
     let (_, columns) = raw.shape();
-    let mut report = ChunkReport { sums: StackSums::new(frames), unusual: vec![], hits: vec![] };
+    let mut report = ChunkReport {
+        sums: StackSums::new(frames),
+        columns: vec![(0.0, 0.0); columns],
+        rows: vec![],
+        unusual: vec![],
+        hits: vec![],
+    };
     let mut model = RowModel::new(columns);
     let mut scratch = RowScratch::new(frames, columns);
     let mut unusual = Vec::new();
@@ -128,6 +155,7 @@ fn stack_chunk(
         let offsets: Vec<f32> = offset.iter().map(|rows| rows[r]).collect();
         let calibration = RowCalibration { gain: raw.gain, offset: &offsets, pivot: pivot as f32 };
         unusual.clear();
+        let before = (report.sums.above_pivot, report.sums.good);
         stack_row(
             &adu,
             calibration,
@@ -139,6 +167,12 @@ fn stack_chunk(
             &mut report.sums,
             &mut unusual,
         );
+        for ((sum, count), (above, good)) in report.columns.iter_mut().zip(scratch.above().iter().zip(scratch.good())) {
+            *sum += above;
+            *count += good;
+        }
+        let (sum, good) = (report.sums.above_pivot - before.0, report.sums.good - before.1);
+        report.rows.push(pivot + sum / good as f64);
         for (out, unit) in variance.iter_mut().zip(&model.variance) {
             *out = unit * mean_share;
         }
@@ -234,7 +268,7 @@ fn reject_wings(
     total
 }
 
-/// Means along both axes and the scatter of an image over its good pixels (flags 0).
+/// Means along both axes and scatter of a stack over the pixels that were ordinary in every frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// Mean of each column; NaN for one without good pixels.
@@ -245,70 +279,8 @@ pub struct Profile {
     pub mean: f64,
     /// Standard deviation.
     pub sigma: f64,
-    /// Mean of the variance plane.
+    /// Mean variance that the noise predicts.
     pub variance: f64,
-    /// Number of good pixels.
-    pub good: usize,
-}
-
-/// Profile of a stacked image.
-pub fn profile(stacked: &Stacked) -> Profile {
-    let (rows, columns) = stacked.value.dim();
-    let pivot = stacked.pivot;
-    struct Part {
-        columns: Vec<(f64, u32)>,
-        rows: Vec<f64>,
-        sum: f64,
-        squares: f64,
-        variance: f64,
-        good: usize,
-    }
-    let starts: Vec<usize> = (0..rows).step_by(CHUNK_ROWS).collect();
-    let parts: Vec<Part> = starts
-        .par_iter()
-        .map(|start| {
-            let mut part =
-                Part { columns: vec![(0.0, 0); columns], rows: vec![], sum: 0.0, squares: 0.0, variance: 0.0, good: 0 };
-            for r in *start..(*start + CHUNK_ROWS).min(rows) {
-                let (mut sum, mut squares, mut variance, mut count) = (0.0, 0.0, 0.0, 0u32);
-                let line = stacked.value.row(r).into_iter().zip(stacked.variance.row(r)).zip(stacked.flags.row(r));
-                for (((value, var), bits), column) in line.zip(part.columns.iter_mut()) {
-                    let weight = u32::from(*bits == 0);
-                    let d = if *bits == 0 { f64::from(*value) - pivot } else { 0.0 };
-                    sum += d;
-                    squares += d * d;
-                    variance += f64::from(weight) * f64::from(*var);
-                    count += weight;
-                    column.0 += d;
-                    column.1 += weight;
-                }
-                part.rows.push(pivot + sum / f64::from(count));
-                part.sum += sum;
-                part.squares += squares;
-                part.variance += variance;
-                part.good += count as usize;
-            }
-            part
-        })
-        .collect();
-    let (mut sum, mut squares, mut variance, mut good) = (0.0, 0.0, 0.0, 0usize);
-    let mut by_column = vec![(0.0, 0u32); columns];
-    let mut by_row = Vec::with_capacity(rows);
-    for part in parts {
-        sum += part.sum;
-        squares += part.squares;
-        variance += part.variance;
-        good += part.good;
-        by_row.extend(part.rows);
-        for (total, (sum, count)) in by_column.iter_mut().zip(part.columns) {
-            total.0 += sum;
-            total.1 += count;
-        }
-    }
-    let n = good as f64;
-    let sigma = ((squares - sum * sum / n) / (n - 1.0)).max(0.0).sqrt();
-    let columns = by_column.into_iter().map(|(sum, count)| pivot + sum / f64::from(count)).collect();
-    Profile { columns, rows: by_row, mean: pivot + sum / n, sigma, variance: variance / n, good }
 }
 
 #[cfg(test)]
@@ -439,8 +411,7 @@ mod tests {
                 let mut result = stack(&raw, &offset, &model, &OPTIONS);
                 hot::flag(&mut result, &model, 5.0);
                 let bits = |image: &Array2<f32>| image.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-                let profile = profile(&result);
-                (bits(&result.value), bits(&result.variance), result.flags, result.sums, profile.sigma.to_bits())
+                (bits(&result.value), bits(&result.variance), result.flags, result.sums, result.profile)
             })
         };
         assert_eq!(with_threads(1), with_threads(4));
@@ -470,7 +441,7 @@ mod tests {
         let model = noise::measure(&raw, &offset, &[scene.ron; 5]).unwrap();
         let result = stack(&raw, &offset, &model, &OPTIONS);
         // the master's rows scatter by 4 / sqrt 5 without correction, and by about 0.78 / sqrt 5 with it
-        let rows = profile(&result).rows;
+        let rows = result.profile.rows;
         let mean = rows.iter().sum::<f64>() / rows.len() as f64;
         let scatter = (rows.iter().map(|row| (row - mean).powi(2)).sum::<f64>() / rows.len() as f64).sqrt();
         assert!(scatter < 0.5, "{scatter}");
@@ -478,16 +449,26 @@ mod tests {
     }
 
     #[test]
-    fn profiles_see_slopes_and_skip_flagged_pixels() {
-        let mut value = Array2::from_shape_fn((70, 40), |(r, c)| 100.0 + 0.5 * r as f32 - 0.25 * c as f32);
-        value[[3, 4]] = 1e6;
-        let mut flags = Array2::zeros((70, 40));
-        flags[[3, 4]] = flags::HOT;
-        let variance = Array2::from_elem((70, 40), 2.0);
-        let sums = StackSums::new(3);
-        let found = profile(&Stacked { value, variance, flags, hits: 0, sums, pivot: 100.0, unusual: vec![] });
-        assert!((found.columns[1] - found.columns[0] + 0.25).abs() < 1e-6);
-        assert!((found.rows[2] - found.rows[1] - 0.5).abs() < 1e-6);
-        assert_eq!((found.good, found.variance), (70 * 40 - 1, 2.0));
+    fn profiles_see_slopes_and_skip_what_is_not_ordinary() {
+        let mut scene = Scene::ccd();
+        scene.hot = vec![(3, 4, 5e4)];
+        let (mut images, regions) = scene.render();
+        for image in &mut images {
+            for ((r, c), value) in image.indexed_iter_mut() {
+                *value += 0.02 * r as f32 - 0.01 * (c as f32 - scene.side as f32);
+            }
+        }
+        let raw = scene.stack(&images, &regions);
+        let (offset, model) = model_of(&scene, &raw);
+        let found = stack(&raw, &offset, &model, &OPTIONS).profile;
+        let slope = |means: &[f64]| {
+            crate::numerics::linear::fit_line(means.iter().enumerate().map(|(i, mean)| (i as f64, *mean)))
+                .unwrap()
+                .slope
+        };
+        assert!((slope(&found.rows) / (0.02 * scene.gain) - 1.0).abs() < 0.02, "{}", slope(&found.rows));
+        assert!((slope(&found.columns) / (-0.01 * scene.gain) - 1.0).abs() < 0.05, "{}", slope(&found.columns));
+        assert!((found.variance * 5.0 / 14.54 - 1.0).abs() < 0.02, "{}", found.variance);
+        assert!(found.rows.len() == scene.rows && found.columns.len() == scene.columns);
     }
 }
