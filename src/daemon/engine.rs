@@ -242,14 +242,9 @@ impl Engine {
     }
 
     /// An ingest task on the configured raw roots.
-    pub fn ingest(&self) -> Ingest {
-        Ingest::new(
-            self.catalogue.clone(),
-            self.classification.clone(),
-            self.config.paths.raw.clone(),
-            self.config.ingest.clone(),
-            self.mode == Mode::Existing,
-        )
+    pub fn ingest(&self) -> Result<Ingest, DaemonError> {
+        let existing = self.mode == Mode::Existing;
+        Ok(Ingest::new(self.catalogue.clone(), self.classification.clone(), &self.config, existing)?)
     }
 
     /// The file with the token for commands that act.

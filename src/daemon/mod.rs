@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::delivery;
 use crate::fault::chain;
+use crate::ingest::Ingest;
 use crate::liveness::Liveness;
 use crate::scheduler::store;
 use crate::service::{self, Service, ServiceInfo};
@@ -43,7 +44,7 @@ pub async fn run(
     let liveness = Liveness::new();
     let mut tasks = JoinSet::new();
     let address = start_service(&engine, &liveness, &cancel, &mut tasks).await?;
-    start_tasks(&engine, &liveness, &cancel, &mut tasks);
+    start_tasks(&engine, engine.ingest()?, &liveness, &cancel, &mut tasks);
     engine.catalogue.set_fact("started", &engine.boot_id).await?;
     ready(address);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -109,17 +110,18 @@ async fn start_service(
 
 fn start_tasks(
     engine: &Engine,
+    ingest: Ingest,
     liveness: &Liveness,
     cancel: &CancellationToken,
     tasks: &mut JoinSet<Result<(), DaemonError>>,
 ) {
     // The allowed silence of a loop: its longest normal turn, with room for a busy disk.
-    for (name, allowed) in [("association", 120), ("scheduler", 60)] {
+    for (name, allowed) in [("ingest", 120), ("association", 120), ("scheduler", 60)] {
         liveness.expect(name, Duration::from_secs(allowed));
     }
-    let (ingest, token) = (engine.ingest(), cancel.clone());
+    let (token, beat) = (cancel.clone(), liveness.clone());
     tasks.spawn(async move {
-        ingest.run(token).await;
+        ingest.run(token, move || beat.tick("ingest")).await;
         Ok(())
     });
     let (association, token, beat) = (engine.association.clone(), cancel.clone(), liveness.clone());
