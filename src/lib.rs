@@ -48,3 +48,4 @@ pub mod numerics;
 pub mod quality;
 pub mod recipes;
 pub mod reduction;
+pub mod simulator;
