@@ -29,11 +29,6 @@ pub fn stem(first: &FrameMeta, token: &str) -> String {
     stem
 }
 
-/// A SOF of a set with a time stamp of one second can collide with another set's; this makes it unique.
-pub fn with_suffix(stem: &str, number: usize) -> String {
-    if number <= 1 { stem.to_string() } else { format!("{stem}-{number}") }
-}
-
 /// Only characters that are safe in file names and in archive ids; dots and blanks as the reference treats them.
 fn tidy(text: &str) -> String {
     let mapped: String = text

@@ -311,6 +311,24 @@ impl WriteTx {
             .map(|_| ())
     }
 
+    /// The name for a set: its stem, or with a number when another set with the same stem has it.
+    pub async fn free_set_name(&mut self, set: SetId, stem: &str) -> Result<String> {
+        let taken: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM frame_set WHERE id <> ?1 AND name >= ?2 AND name < ?2 || '/'")
+                .bind(set)
+                .bind(stem)
+                .fetch_all(&mut *self.tx)
+                .await
+                .during("name a set")?;
+        let mut name = stem.to_string();
+        let mut number = 1;
+        while taken.contains(&name) {
+            number += 1;
+            name = format!("{stem}-{number}");
+        }
+        Ok(name)
+    }
+
     /// Write what a set contains now.
     pub async fn put_set_content(&mut self, set: SetId, content: &SetContent) -> Result<()> {
         sqlx::query(

@@ -4,7 +4,9 @@
 //! `calibrations/detectors.toml`). What never lives here: files, databases, pixels.
 
 pub mod classification;
+pub mod detector;
 pub mod frame;
 
 pub use classification::{Classification, ClassificationError, ClassifyError};
+pub use detector::{Detector, DetectorError, Detectors, Geometry};
 pub use frame::{Arm, Binning, FrameMeta, Night, Usage};

@@ -1,0 +1,102 @@
+//! Periodic pattern noise (pick-up), as the reference pipeline measures it.
+
+use rayon::prelude::*;
+
+use super::trim::RawStack;
+use crate::numerics::fft;
+use crate::numerics::robust::median;
+use ndarray::Array2;
+
+/// Side of the blocks that are averaged before the transform.
+const BLOCK: usize = 5;
+/// Coefficients further from the mean than this many scatters are left out.
+const CUT: f64 = 100.0;
+
+/// Scatter over median modulus of the Fourier coefficients of white noise: sqrt(2) / sqrt(2 ln 2).
+pub const WHITE_NOISE: f64 = 1.201_122_408_786_449_8;
+
+/// The largest over all frames of scatter / median modulus of the Fourier coefficients of the 5 x 5 block means.
+/// White noise gives [`WHITE_NOISE`]; only the excess is a pattern. `offset` is subtracted per frame and row, `level`
+/// from all. `None` for images smaller than 10 x 10 or without any scatter.
+pub fn fourier_fraction(raw: &RawStack, offset: &[Vec<f32>], level: f64) -> Option<f64> {
+    let (rows, columns) = raw.shape();
+    if rows < 2 * BLOCK || columns < 2 * BLOCK {
+        return None;
+    }
+    let fractions: Vec<Option<f64>> =
+        (0..raw.len()).into_par_iter().map(|k| fraction(&block_means(raw, k, &offset[k], level as f32))).collect();
+    fractions.into_iter().flatten().filter(|fraction| fraction.is_finite()).reduce(f64::max)
+}
+
+fn block_means(raw: &RawStack, frame: usize, offset: &[f32], level: f32) -> Array2<f32> {
+    let (rows, columns) = raw.shape();
+    let (down, across) = (rows / BLOCK, columns / BLOCK);
+    let mut means = Array2::<f32>::zeros((down, across));
+    for (i, mut line) in means.rows_mut().into_iter().enumerate() {
+        for r in i * BLOCK..(i + 1) * BLOCK {
+            let blocks = raw.science_row(frame, r).chunks_exact(BLOCK);
+            for (sum, block) in line.iter_mut().zip(blocks) {
+                for adu in block {
+                    // an invalid pixel counts as one at the level
+                    let value = raw.electrons(*adu) - offset[r] - level;
+                    *sum += if value.is_finite() { value } else { 0.0 };
+                }
+            }
+        }
+    }
+    means.mapv_inplace(|sum| sum / (BLOCK * BLOCK) as f32);
+    means
+}
+
+fn fraction(means: &Array2<f32>) -> Option<f64> {
+    let spectrum = fft::forward(means);
+    let statistics = |cut: Option<(f64, f64, f64)>| {
+        let (mut n, mut re, mut im, mut squares) = (0.0, 0.0, 0.0, 0.0);
+        for z in &spectrum {
+            let (a, b) = (f64::from(z.re), f64::from(z.im));
+            if cut.is_none_or(|(x, y, limit)| (a - x).hypot(b - y) <= limit) {
+                n += 1.0;
+                re += a;
+                im += b;
+                squares += a * a + b * b;
+            }
+        }
+        (re / n, im / n, (squares / n - (re / n).powi(2) - (im / n).powi(2)).max(0.0).sqrt())
+    };
+    let (re, im, sigma) = statistics(None);
+    let limit = CUT * sigma;
+    let (_, _, scatter) = statistics(Some((re, im, limit)));
+    let mut moduli: Vec<f32> = spectrum
+        .iter()
+        .filter(|z| (f64::from(z.re) - re).hypot(f64::from(z.im) - im) <= limit)
+        .map(|z| z.norm())
+        .collect();
+    let typical = median(&mut moduli)?;
+    (typical > 0.0).then_some(scatter / typical)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::Scene;
+    use super::*;
+
+    fn measured(ripple: f32) -> f64 {
+        let scene = Scene { rows: 400, columns: 300, ..Scene::ccd() };
+        let (mut images, regions) = scene.render();
+        for ((r, c), value) in images[2].indexed_iter_mut() {
+            *value += ripple * (0.13 * r as f32 + 0.21 * c as f32).sin();
+        }
+        let offset = vec![vec![0.0; scene.rows]; scene.frames];
+        fourier_fraction(&scene.stack(&images, &regions), &offset, scene.pedestal).unwrap()
+    }
+
+    #[test]
+    fn white_noise_has_the_known_ratio() {
+        assert!((measured(0.0) / WHITE_NOISE - 1.0).abs() < 0.03);
+    }
+
+    #[test]
+    fn pick_up_in_one_frame_raises_it() {
+        assert!(measured(2.0) > 1.5 * WHITE_NOISE);
+    }
+}
