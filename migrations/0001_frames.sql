@@ -40,6 +40,9 @@ CREATE TABLE frame_version (
 
 CREATE INDEX frame_version_ungrouped ON frame_version (id) WHERE grouped = 0;
 CREATE INDEX frame_version_night ON frame_version (night, date_obs_us);
+-- Counts by usage without touching the headers.
+CREATE INDEX frame_version_usage ON frame_version (usage);
+CREATE INDEX frame_current ON frame (current_version);
 
 CREATE TABLE file (
     id            INTEGER PRIMARY KEY,
@@ -62,6 +65,7 @@ CREATE TABLE file (
 
 CREATE INDEX file_state ON file (state);
 CREATE INDEX file_version ON file (version_id);
+CREATE INDEX file_name ON file (name);
 CREATE UNIQUE INDEX file_accepted_once ON file (version_id) WHERE state = 'accepted';
 
 CREATE TABLE file_event (

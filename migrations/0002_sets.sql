@@ -41,6 +41,8 @@ CREATE TABLE frame_set (
 ) STRICT;
 
 CREATE INDEX frame_set_dirty ON frame_set (id) WHERE dirty > 0;
+CREATE INDEX frame_set_state ON frame_set (state, mjd_first);
+CREATE INDEX frame_set_name ON frame_set (name);
 CREATE INDEX frame_set_template ON frame_set (template_id);
 CREATE INDEX frame_set_night ON frame_set (night, mjd_first);
 CREATE INDEX frame_set_name ON frame_set (name);

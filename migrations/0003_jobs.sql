@@ -78,6 +78,10 @@ CREATE TABLE product (
 
 CREATE UNIQUE INDEX product_one_current ON product (folder, name) WHERE state IN ('current', 'bad');
 CREATE INDEX product_catg ON product (catg, mjd);
+CREATE INDEX product_name ON product (name);
+CREATE INDEX product_night ON product (night, created_us);
+CREATE INDEX product_state ON product (state, verdict);
+CREATE INDEX product_job ON product (job_id);
 CREATE INDEX product_set ON product (set_id);
 CREATE INDEX product_sha ON product (sha256);
 
@@ -110,6 +114,8 @@ CREATE TABLE candidate (
     days       REAL    NOT NULL,                                     -- data minus candidate
     PRIMARY KEY (job_id, need, position)
 ) STRICT;
+
+CREATE INDEX candidate_product ON candidate (product_id) WHERE product_id IS NOT NULL;
 
 CREATE TABLE qc (
     id         INTEGER PRIMARY KEY,

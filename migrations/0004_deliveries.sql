@@ -25,6 +25,7 @@ CREATE TABLE delivery (
 
 CREATE INDEX delivery_due ON delivery (sink, not_before_us) WHERE state IN ('queued', 'sending', 'unknown', 'buffered', 'sent');
 CREATE INDEX delivery_state ON delivery (state);
+CREATE INDEX delivery_sink_state ON delivery (sink, kind, state, created_us);
 CREATE INDEX delivery_product ON delivery (product_id);
 CREATE INDEX delivery_job ON delivery (job_id);
 

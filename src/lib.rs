@@ -40,16 +40,21 @@
 
 pub mod association;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod delivery;
 pub mod fault;
 pub mod fits;
 pub mod ingest;
 pub mod instrument;
+pub mod liveness;
 pub mod numerics;
 pub mod products;
 pub mod quality;
 pub mod recipes;
 pub mod reduction;
 pub mod scheduler;
+pub mod service;
 pub mod simulator;

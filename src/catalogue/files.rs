@@ -76,15 +76,6 @@ impl Catalogue {
             .await
             .during("list the files it knows")
     }
-
-    /// The path that carries a version now, if any does.
-    pub async fn path_of(&self, version: VersionId) -> Result<Option<String>> {
-        sqlx::query_scalar("SELECT path FROM file WHERE version_id = ?1 AND state = 'accepted'")
-            .bind(version)
-            .fetch_optional(self.reader())
-            .await
-            .during("find the file of a frame")
-    }
 }
 
 impl WriteTx {
@@ -133,6 +124,21 @@ impl WriteTx {
             Some((version, frame)) => self.accept_known(look, version, frame).await,
             None => self.accept_new(look, content).await,
         }
+    }
+
+    /// A quarantined file is looked at again as if it had just landed, with the whole time to become complete.
+    pub(super) async fn look_again(&mut self, file: i64, why: &str) -> Result<()> {
+        sqlx::query(
+            "UPDATE file SET state = 'waiting', code = '', reason = ?2, changed_us = ?3, looked_us = 0
+             WHERE id = ?1 AND state = 'quarantined'",
+        )
+        .bind(file)
+        .bind(why)
+        .bind(self.now_us)
+        .execute(&mut *self.tx)
+        .await
+        .during("take a file out of quarantine")?;
+        self.journal_file(FileId(file), "waiting", why).await
     }
 
     async fn accept_new(&mut self, look: &Look, content: &Content<'_>) -> Result<Accepted> {

@@ -15,8 +15,13 @@ pub mod files;
 pub mod ids;
 pub mod jobs;
 pub mod maintenance;
+pub mod measures;
 pub mod products;
+#[cfg(test)]
+mod seeded;
 pub mod sets;
+pub mod story;
+pub mod target;
 pub mod views;
 
 use std::path::{Path, PathBuf};

@@ -148,6 +148,15 @@ impl Catalogue {
             .collect()
     }
 
+    /// Name and keys (JSON) of a set.
+    pub async fn set_name_and_keys(&self, set: SetId) -> Result<(String, String)> {
+        sqlx::query_as("SELECT name, keys FROM frame_set WHERE id = ?1")
+            .bind(set)
+            .fetch_one(self.reader())
+            .await
+            .during("read a set")
+    }
+
     /// Templates that may still bring frames.
     pub async fn open_templates(&self) -> Result<Vec<OpenTemplate>> {
         sqlx::query_as(

@@ -151,3 +151,97 @@ fn moved(from: &Path, dest: &Path, operation: &'static str, source: io::Error) -
     }
     failed(dest, operation, source)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn put(dest: &Path, placement: &Placement<'_>, text: &str) -> Result<(), AtomicError> {
+        write_atomically(dest, placement, |temporary| {
+            assert!(temporary.file_name().unwrap().to_str().unwrap().starts_with('.'), "watchers must not see it");
+            assert!(!temporary.exists(), "cfitsio refuses to overwrite");
+            fs::write(temporary, text).map_err(|source| failed(temporary, "writing", source))
+        })
+    }
+
+    #[test]
+    fn a_file_appears_whole_and_replaces_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("product.fits");
+        put(&dest, &Placement::default(), "one").unwrap();
+        put(&dest, &Placement { read_only: true, ..Placement::default() }, "two").unwrap();
+        assert_eq!(fs::read_to_string(&dest).unwrap(), "two");
+        assert_eq!(fs::metadata(&dest).unwrap().permissions().mode() & 0o777, 0o444);
+        assert_eq!(entries(dir.path()), ["product.fits"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_temporary() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("product.fits");
+        put(&dest, &Placement::default(), "old").unwrap();
+        let result: Result<(), AtomicError> = write_atomically(&dest, &Placement::default(), |temporary| {
+            fs::write(temporary, "half").unwrap();
+            Err(AtomicError::NotAFile { path: temporary.to_path_buf() })
+        });
+        assert!(result.is_err());
+        assert_eq!(fs::read_to_string(&dest).unwrap(), "old");
+        assert_eq!(entries(dir.path()), ["product.fits"]);
+    }
+
+    #[test]
+    fn the_temporary_can_live_in_a_scratch_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (scratch, store) = (dir.path().join("scratch"), dir.path().join("store"));
+        fs::create_dir(&scratch).unwrap();
+        fs::create_dir(&store).unwrap();
+        let placement = Placement { scratch: Some(&scratch), read_only: false };
+        let result: Result<(), AtomicError> = write_atomically(&store.join("a"), &placement, |temporary| {
+            assert_eq!(temporary.parent(), Some(scratch.as_path()));
+            fs::write(temporary, "x").unwrap();
+            Ok(())
+        });
+        result.unwrap();
+        assert_eq!(entries(&store), ["a"]);
+        assert!(entries(&scratch).is_empty());
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = put(&dir.path().join("absent/a"), &Placement::default(), "x").unwrap_err();
+        assert!(error.to_string().contains("absent"), "{error}");
+        assert!(matches!(put(Path::new("/"), &Placement::default(), "x"), Err(AtomicError::NotAFile { .. })));
+    }
+
+    #[test]
+    fn a_writer_that_writes_nothing_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let result: Result<(), AtomicError> =
+            write_atomically(&dir.path().join("a"), &Placement::default(), |_| Ok(()));
+        assert!(result.is_err());
+    }
+
+    #[test]
+    fn publishing_links_replaces_and_is_idempotent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second, dest) = (dir.path().join("k1"), dir.path().join("k2"), dir.path().join("name.fits"));
+        fs::write(&first, "1").unwrap();
+        fs::write(&second, "2").unwrap();
+        assert!(publish_link(&first, &dest).unwrap());
+        assert!(!publish_link(&first, &dest).unwrap());
+        assert_eq!(fs::metadata(&dest).unwrap().ino(), fs::metadata(&first).unwrap().ino());
+        assert!(publish_link(&second, &dest).unwrap());
+        assert_eq!(fs::read_to_string(&dest).unwrap(), "2");
+        assert_eq!(fs::read_to_string(&first).unwrap(), "1");
+        assert_eq!(entries(dir.path()), ["k1", "k2", "name.fits"]);
+        assert!(publish_link(&dir.path().join("no"), &dest).is_err());
+    }
+}

@@ -178,7 +178,7 @@ pub(crate) fn format(card: &Card) -> Result<Vec<[u8; CARD]>, String> {
     // A string needs its two quotes and at least one character; other values their own length.
     let room = CARD.checked_sub(lead.len()).filter(|room| *room > 2).ok_or("the keyword is too long for a card")?;
     let value = match &card.value {
-        None => String::new(),
+        None => return Err("it has no value".to_string()),
         Some(Value::Logical(value)) => if *value { "T" } else { "F" }.to_string(),
         Some(Value::Integer(value)) => value.to_string(),
         Some(Value::Real(value)) => real(*value)?,
@@ -188,7 +188,7 @@ pub(crate) fn format(card: &Card) -> Result<Vec<[u8; CARD]>, String> {
         return Err(format!("the value {value} does not fit on a card of this keyword"));
     }
     let mut line = match &card.value {
-        Some(Value::Text(_)) | None if plain => format!("{:VALUE_END$}", lead + &value),
+        Some(Value::Text(_)) if plain => format!("{:VALUE_END$}", lead + &value),
         Some(_) if plain => format!("{lead}{value:>width$}", width = VALUE_END - lead.len()),
         _ => lead + &value,
     };
@@ -336,6 +336,7 @@ mod tests {
         assert!(format(&card("QC", f64::INFINITY, "")).unwrap_err().contains("inf"));
         assert!(format(&card("OBJECT", "M\u{e9}31", "")).is_err());
         assert!(format(&card("qc", 1.0, "")).is_err());
+        assert!(format(&Card { keyword: "QC".to_string(), value: None, comment: String::new() }).is_err());
         assert!(format(&card("ESO  QC", 1.0, "")).is_err());
         assert!(format(&card(&format!("ESO {}", "A".repeat(66)), 12_345_678, "")).is_err());
     }

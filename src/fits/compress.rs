@@ -231,3 +231,155 @@ fn first_free(form: Form) -> usize {
 fn corrupt(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("corrupt .Z stream: {reason}"))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    /// Packs groups of eight codes the way compress does.
+    struct Packer {
+        out: Vec<u8>,
+        bits: u32,
+        group: Vec<bool>,
+    }
+
+    impl Packer {
+        fn push(&mut self, code: usize) {
+            self.group.extend((0..self.bits).map(|bit| code >> bit & 1 == 1));
+            if self.group.len() == self.bits as usize * 8 {
+                self.flush(false);
+            }
+        }
+
+        fn flush(&mut self, whole_group: bool) {
+            if whole_group && !self.group.is_empty() {
+                self.group.resize(self.bits as usize * 8, false);
+            }
+            for byte in self.group.chunks(8) {
+                self.out.push(byte.iter().enumerate().map(|(at, bit)| u8::from(*bit) << at).sum());
+            }
+            self.group.clear();
+        }
+    }
+
+    /// A plain LZW encoder in the format of Unix compress; `clear_after` entries of a full table it starts anew.
+    pub(in crate::fits) fn compress(data: &[u8], max_bits: u32, block_mode: bool, clear_after: usize) -> Vec<u8> {
+        let first = if block_mode { CLEAR + 1 } else { CLEAR };
+        let flags = max_bits as u8 | if block_mode { 0x80 } else { 0 };
+        let mut packer = Packer { out: vec![0x1f, 0x9d, flags], bits: MIN_BITS, group: Vec::new() };
+        let mut table: HashMap<(usize, u8), usize> = HashMap::new();
+        let (mut free, mut emitted) = (first, 0);
+        let mut bytes = data.iter().copied();
+        let Some(start) = bytes.next() else { return packer.out };
+        let mut current = usize::from(start);
+        let emit = |packer: &mut Packer, code: usize, free: usize| {
+            packer.push(code);
+            if free >= 1 << packer.bits && packer.bits < max_bits {
+                packer.flush(true);
+                packer.bits += 1;
+            }
+        };
+        for byte in bytes {
+            if let Some(code) = table.get(&(current, byte)) {
+                current = *code;
+                continue;
+            }
+            emit(&mut packer, current, free);
+            emitted += 1;
+            if free < 1 << max_bits {
+                table.insert((current, byte), free);
+                free += 1;
+            }
+            if block_mode && emitted == clear_after {
+                packer.push(CLEAR);
+                packer.flush(true);
+                packer.bits = MIN_BITS;
+                table.clear();
+                free = first;
+                emitted = 0;
+            }
+            current = usize::from(byte);
+        }
+        emit(&mut packer, current, free);
+        packer.flush(false);
+        packer.out
+    }
+
+    fn decode(packed: &[u8]) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        Compression::of_magic(packed).decode(packed).read_to_end(&mut out)?;
+        Ok(out)
+    }
+
+    /// Bytes that repeat enough to fill the table and vary enough to need every width.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 12345u32;
+        (0..length)
+            .map(|at| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                if at % 7 < 3 { 0 } else { (state >> 27) as u8 }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_width_and_mode_comes_back() {
+        let data = noise(300_000);
+        for max_bits in 9..=16 {
+            for (block_mode, clear_after) in [(true, 5000), (true, usize::MAX), (false, 0)] {
+                let packed = compress(&data, max_bits, block_mode, clear_after);
+                assert!(decode(&packed).unwrap() == data, "{max_bits} bits, block mode {block_mode}");
+            }
+        }
+    }
+
+    #[test]
+    fn runs_use_codes_before_they_are_defined() {
+        let data = vec![b'a'; 10_000];
+        assert_eq!(decode(&compress(&data, 16, true, usize::MAX)).unwrap(), data);
+    }
+
+    #[test]
+    fn impossible_streams_are_named() {
+        let undefined = decode(&[0x1f, 0x9d, 0x90, 0x41, 0xfe, 0xff]).unwrap_err();
+        assert_eq!(undefined.kind(), io::ErrorKind::InvalidData);
+        assert!(undefined.to_string().contains("never defined"), "{undefined}");
+        assert!(decode(&[0x1f, 0x9d, 0x9f, 0]).unwrap_err().to_string().contains("31 bits"));
+        assert_eq!(decode(&[0x1f, 0x9d]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_fault_is_reported_again_and_again() {
+        let mut decoder = LzwDecoder::new(&[0x1f, 0x9d, 0x90, 0x41, 0xfe, 0xff, 0xff, 0xff][..]);
+        let mut out = [0u8; 100];
+        assert_eq!(decoder.read(&mut out).unwrap(), 1);
+        assert!(decoder.read(&mut out).is_err());
+        assert!(decoder.read(&mut out).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(data in proptest::collection::vec(0u8..6, 0..4000), bits in 9u32..=16, block in any::<bool>(), clear in 1usize..600) {
+            prop_assert_eq!(decode(&compress(&data, bits, block, clear)).unwrap(), data);
+        }
+
+        #[test]
+        fn garbage_never_panics_and_expands_within_reason(body in proptest::collection::vec(any::<u8>(), 0..3000), flags in any::<u8>()) {
+            let packed = [&[0x1f, 0x9d, flags][..], &body].concat();
+            let mut out = Vec::new();
+            let _ = LzwDecoder::new(&packed[..]).read_to_end(&mut out);
+            // A code of nine bits or more yields at most 64 KiB.
+            prop_assert!(out.len() <= body.len() * 65_536);
+        }
+
+        #[test]
+        fn a_cut_stream_yields_a_prefix(data in proptest::collection::vec(0u8..6, 1..2000), cut in 0.0..1.0f64) {
+            let packed = compress(&data, 16, true, 700);
+            let kept = 3 + ((packed.len() - 3) as f64 * cut) as usize;
+            let out = decode(&packed[..kept]).unwrap();
+            prop_assert!(data.starts_with(&out));
+        }
+    }
+}

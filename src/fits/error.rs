@@ -84,6 +84,12 @@ pub enum FitsError {
         /// What is wrong with its name or value.
         reason: String,
     },
+    /// A file without any HDU was to be written.
+    #[error("{}: no HDU was given to write", path.display())]
+    Nothing {
+        /// The file that was to be written.
+        path: PathBuf,
+    },
     /// A checksum is absent or wrong.
     #[error("{}: {keyword} of HDU {hdu} is {state}; the file changed after it was written", path.display())]
     Checksum {
@@ -122,7 +128,7 @@ impl Classified for FitsError {
             | FitsError::NoImage { .. }
             | FitsError::Shape { .. }
             | FitsError::Checksum { .. } => FaultClass::BadInput,
-            FitsError::Card { .. } => FaultClass::Bug,
+            FitsError::Card { .. } | FitsError::Nothing { .. } => FaultClass::Bug,
             FitsError::NotReentrant { .. } => FaultClass::Config,
         }
     }

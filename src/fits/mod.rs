@@ -25,3 +25,6 @@ pub use header::{Card, Header, HeaderError, Value};
 pub use read::{Plane, PlaneArray, RawImage, ReadLimits, cfitsio_check, read_image, read_planes, verify_checksums};
 pub use scan::{Hdu, Scan, ScanError, ScanLimits, peek, scan};
 pub use write::{ImageHdu, PlaneData, write_images};
+
+#[cfg(test)]
+mod tests;

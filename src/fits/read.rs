@@ -1,18 +1,21 @@
 //! Pixels in: a raw frame as `f32`, and our own products back with their types.
 //!
-//! A shape is checked against limits before anything is allocated for it, and a packed file is walked in bounded memory
-//! before cfitsio unpacks it. What never lives here: what a frame means.
+//! A shape is checked against limits before anything is allocated for it, and a packed file is unpacked by our own
+//! decoders, within limits, so that cfitsio only ever sees plain FITS. What never lives here: what a frame means.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
+use rustix::fs::MemfdFlags;
 
 use super::card::{self, CARD};
 use super::cfitsio::{self, Handle, Pixel, Status};
 use super::compress::Compression;
 use super::error::FitsError;
 use super::header::Header;
-use super::scan::{self, ScanLimits};
+use super::scan::{self, ScanError, ScanLimits};
 
 /// What an image may be at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,22 +165,27 @@ struct Reader<'a> {
     path: &'a Path,
     limits: &'a ReadLimits,
     handle: Handle,
+    /// The unpacked bytes of a packed file: a file in memory that vanishes with this value, after the handle.
+    _unpacked: Option<File>,
 }
 
 impl<'a> Reader<'a> {
     fn open(path: &'a Path, limits: &'a ReadLimits) -> Result<Self, FitsError> {
-        // cfitsio unpacks a whole packed file into memory before anyone can ask for its shape.
+        let opening = |source| FitsError::Read { path: path.to_path_buf(), operation: "opening".to_string(), source };
         if scan::compression(path)? == Compression::None {
             scan::peek(path, &limits.file)?;
-        } else {
-            scan::verify_structure(path, &limits.file)?;
+            let handle = Handle::open(path).map_err(opening)?;
+            return Ok(Reader { path, limits, handle, _unpacked: None });
         }
-        let handle = Handle::open(path).map_err(|source| FitsError::Read {
-            path: path.to_path_buf(),
-            operation: "opening".to_string(),
-            source,
-        })?;
-        Ok(Reader { path, limits, handle })
+        // Left to itself cfitsio chooses the decoder by the name and allocates what the packed file claims to need.
+        let unpacked = File::from(
+            rustix::fs::memfd_create("soxsd-unpacked", MemfdFlags::CLOEXEC)
+                .map_err(|source| ScanError::Io { path: path.to_path_buf(), source: source.into() })?,
+        );
+        scan::unpack(path, &limits.file, &unpacked)?;
+        let handle =
+            Handle::open(&PathBuf::from(format!("/proc/self/fd/{}", unpacked.as_raw_fd()))).map_err(opening)?;
+        Ok(Reader { path, limits, handle, _unpacked: Some(unpacked) })
     }
 
     fn hdus(&mut self) -> Result<usize, FitsError> {
@@ -240,7 +248,7 @@ impl<'a> Reader<'a> {
     }
 
     fn close(self) -> Result<(), FitsError> {
-        let Reader { path, handle, .. } = self;
+        let Reader { path, handle, _unpacked, .. } = self;
         handle.close().map_err(|source| FitsError::Read {
             path: path.to_path_buf(),
             operation: "closing".to_string(),

@@ -4,7 +4,7 @@
 //! Decides whether a file is complete and safe to hand to cfitsio. What never lives here: pixels, and what keywords mean.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -73,6 +73,12 @@ pub enum ScanError {
     #[error("{}: the file is empty; wait for its writer or send it again", path.display())]
     Empty {
         /// The file.
+        path: PathBuf,
+    },
+    /// A directory, pipe or device.
+    #[error("{}: is not a regular file", path.display())]
+    NotAFile {
+        /// The name.
         path: PathBuf,
     },
     /// The first bytes are not those of a FITS file.
@@ -189,9 +195,11 @@ pub fn peek(path: &Path, limits: &ScanLimits) -> Result<Header, ScanError> {
     }
 }
 
-/// The checks of [`scan`] without the digest, for a packed file that cfitsio is about to unpack into memory.
-pub(crate) fn verify_structure(path: &Path, limits: &ScanLimits) -> Result<(), ScanError> {
-    Stream::open(path, limits, false)?.walk().map(|_| ())
+/// Unpack a file into `target`, with the checks of [`scan`] and within its limits.
+pub(crate) fn unpack(path: &Path, limits: &ScanLimits, target: &File) -> Result<(), ScanError> {
+    let mut stream = Stream::open(path, limits, false)?;
+    stream.copy = Some(target);
+    stream.walk().map(|_| ())
 }
 
 /// How a file is packed, by its first bytes.
@@ -206,6 +214,8 @@ struct Stream<'a> {
     reader: Box<dyn Read>,
     compression: Compression,
     hash: Option<Sha256>,
+    /// Where the unpacked bytes go as well.
+    copy: Option<&'a File>,
     /// Unpacked bytes read so far.
     bytes: u64,
     /// Unpacked bytes that the headers read so far declare.
@@ -219,9 +229,13 @@ struct Stream<'a> {
 impl<'a> Stream<'a> {
     fn open(path: &'a Path, limits: &'a ScanLimits, hash: bool) -> Result<Self, ScanError> {
         let io = |source| ScanError::Io { path: path.to_path_buf(), source };
-        let mut file = File::open(path).map_err(io)?;
+        // Opening a pipe would wait for its writer.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
+            return Err(ScanError::NotAFile { path: path.to_path_buf() });
+        }
+        let file = File::open(path).map_err(io)?;
         let mut magic = Vec::with_capacity(2);
-        file.by_ref().take(2).read_to_end(&mut magic).map_err(io)?;
+        (&file).take(2).read_to_end(&mut magic).map_err(io)?;
         let compression = Compression::of_magic(&magic);
         let raw = BufReader::with_capacity(32 * 1024, io::Cursor::new(magic).chain(file));
         Ok(Stream {
@@ -230,6 +244,7 @@ impl<'a> Stream<'a> {
             reader: compression.decode(raw),
             compression,
             hash: hash.then(Sha256::new),
+            copy: None,
             bytes: 0,
             declared: BLOCK as u64,
             part: "the header of HDU 0".to_string(),
@@ -417,6 +432,10 @@ impl<'a> Stream<'a> {
         self.check_limit("bytes", self.bytes, self.limits.bytes)?;
         if let Some(hash) = &mut self.hash {
             hash.update(&buffer[..count]);
+        }
+        if let Some(mut copy) = self.copy {
+            let io = |source| ScanError::Io { path: self.path.to_path_buf(), source };
+            copy.write_all(&buffer[..count]).map_err(io)?;
         }
         Ok(count)
     }

@@ -34,7 +34,7 @@ pub struct ImageHdu<'a> {
     /// EXTNAME card, if any.
     pub extname: Option<String>,
     /// Further cards in order. Cards about the structure (SIMPLE, BITPIX, NAXISn, BZERO, CHECKSUM, ...) are left out:
-    /// the pixels decide them. Of several cards with one keyword the last value stands, at the place of the first.
+    /// the pixels decide them; so are keywords without a value, which archives complain about. Of several cards with one keyword the last value stands, at the place of the first.
     pub header: Header,
     /// The pixels.
     pub plane: PlaneData<'a>,
@@ -43,6 +43,9 @@ pub struct ImageHdu<'a> {
 /// Write a new file; the first HDU becomes the primary. Fails when the file exists, when a value can't stand on a card
 /// (NaN, infinities, non-ASCII text; the error names the keyword) and when the disk is full.
 pub fn write_images(path: &Path, hdus: &[ImageHdu<'_>]) -> Result<(), FitsError> {
+    if hdus.is_empty() {
+        return Err(FitsError::Nothing { path: path.to_path_buf() });
+    }
     // Everything that can be wrong with the input is found before a file exists.
     let headers = hdus
         .iter()
@@ -92,7 +95,11 @@ fn records(path: &Path, number: usize, hdu: &ImageHdu<'_>) -> Result<Vec<[u8; CA
         if named_already || is_structural(&card.keyword) {
             continue;
         }
-        if is_commentary(&card.keyword) { header.push(card.clone()) } else { header.replace(card.clone()) }
+        if is_commentary(&card.keyword) {
+            header.push(card.clone());
+        } else if card.value.is_some() {
+            header.replace(card.clone());
+        }
     }
     header.set("CHECKSUM", checksum::PLACEHOLDER, "HDU checksum");
     header.set("DATASUM", datasum.to_string(), "data unit checksum");

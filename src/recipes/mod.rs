@@ -28,7 +28,10 @@ pub fn by_name(name: &str) -> Option<&'static dyn Recipe> {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod registry_tests {
     #[test]
     fn names_are_unique_and_have_valid_defaults() {
         for recipe in super::all() {

@@ -14,7 +14,7 @@ use crate::numerics::stack::StackLimits;
 use crate::quality::QcMetric;
 use crate::reduction::detector::noise::{self, FrameLimits, NoiseModel, ReadNoise};
 use crate::reduction::detector::overscan::{self, Border};
-use crate::reduction::detector::stack::{self, Profile, StackOptions, Stacked};
+use crate::reduction::detector::stack::{self, StackOptions, Stacked};
 use crate::reduction::detector::trim::{RawStack, Regions};
 use crate::reduction::detector::{hot, pattern};
 use crate::reduction::flags;
@@ -34,8 +34,6 @@ pub struct MasterKind {
 pub struct Master {
     /// The stack, flags complete.
     pub stacked: Stacked,
-    /// Its profiles and scatter over good pixels.
-    pub profile: Profile,
     /// Level of each frame used, electrons.
     pub levels: Vec<f64>,
     /// Pattern noise (see [`pattern::fourier_fraction`]), when it was asked for and could be measured.
@@ -157,11 +155,10 @@ pub fn build(
         return Err(unusable("no pixel has ordinary values in every frame; look at the frames".to_string()));
     }
     hot::flag(&mut stacked, &model, parameters.hot_sigma);
-    let profile = stack::profile(&stacked);
     let good = stacked.sums.good as f64;
-    let mean = stacked.pivot + stacked.sums.above_pivot / good;
     let offsets_of = |k: usize| offset[k].iter().map(|value| f64::from(*value)).sum::<f64>() / offset[k].len() as f64;
-    let levels = (0..metas.len()).map(|k| mean + stacked.sums.residual[k] / good + offsets_of(k)).collect();
+    let levels =
+        (0..metas.len()).map(|k| stacked.profile.mean + stacked.sums.residual[k] / good + offsets_of(k)).collect();
     let read_noise = noise::read_noise(&stacked.sums, kind.exposed);
     if let Some(found) = read_noise.as_ref().filter(|found| found.shot > 0.0) {
         remarks.push(format!(
@@ -171,7 +168,7 @@ pub fn build(
         ));
     }
     let fourier_fraction = if fourier { pattern::fourier_fraction(&raw, &offset, stacked.pivot) } else { None };
-    Ok(Master { stacked, profile, levels, fourier_fraction, border, read_noise, metas, rejected, remarks })
+    Ok(Master { stacked, levels, fourier_fraction, border, read_noise, metas, rejected, remarks })
 }
 
 fn check_pixels(recipe: &'static str, frames: &[RawFrame]) -> Result<(), RecipeError> {
@@ -283,8 +280,8 @@ impl Master {
             }
             None => qc.push(QcMetric::absent("RAW RON", "no ordinary pixel to measure", E, "read noise")),
         }
-        qc.push(QcMetric::measured("MASTER RON", self.profile.sigma, E, "scatter of the master, good pixels"));
-        let predicted = self.profile.variance.sqrt();
+        qc.push(QcMetric::measured("MASTER RON", self.stacked.profile.sigma, E, "scatter of the master, good pixels"));
+        let predicted = self.stacked.profile.variance.sqrt();
         qc.push(QcMetric::measured("RON PREDICTED", predicted, E, "MASTER RON expected from noise alone"));
         let sums = &self.stacked.sums;
         let ratio = (sums.chi / (sums.good as f64 * sums.squares.len() as f64)).sqrt();

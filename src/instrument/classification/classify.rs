@@ -5,7 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::ClassifyError;
 use super::gain;
 use super::identity::{self, parse_time};
-use super::rules::{ArmRules, BinningRule, Gauge, Kind, PLACEHOLDERS, Required, Rules, ValueType};
+use super::kinds::Facts;
+use super::rules::{ArmRules, BinningRule, Gauge, Required, Rules, ValueType, applies, canonical};
 use crate::fits::{Header, Value};
 use crate::instrument::{Arm, Binning, FrameMeta, Usage};
 
@@ -21,6 +22,7 @@ pub(super) fn classify(
     let mut reader = Reader { header, warnings: Vec::new() };
     refuse_strangers(rules, header)?;
     let arm = arm_of(rules, header)?;
+    // Every arm has rules: checked when they are read.
     let arm_rules = rules.arm(arm).ok_or_else(|| no_arm(rules, &arm.to_string()))?;
     for required in rules.required.iter().filter(|required| applies(&required.arms, arm)) {
         check_required(header, required)?;
@@ -112,7 +114,7 @@ pub(super) fn classify(
         tpl_start,
         tpl_expno,
         tpl_nexp,
-        obs_id: reader.integer(&keywords.obs_id, "left empty"),
+        obs_id: reader.integer(&keywords.obs_id, left_empty),
         obs_name: reader.text(&keywords.obs_name, left_empty).unwrap_or_default(),
         prog_id: reader.text(&keywords.prog_id, left_empty).unwrap_or_default(),
         object: reader.text(&keywords.object, left_empty).unwrap_or_default(),
@@ -209,16 +211,6 @@ impl Reader<'_> {
         }
         number
     }
-}
-
-/// Without any blanks and in upper case.
-fn canonical(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>().to_uppercase()
-}
-
-/// An empty list of arms means all of them.
-fn applies(arms: &[Arm], arm: Arm) -> bool {
-    arms.is_empty() || arms.contains(&arm)
 }
 
 /// Other instruments and products.
@@ -355,7 +347,7 @@ fn mjd_of_exposure(rules: &Rules, reader: &mut Reader<'_>, start: Timestamp) -> 
     Ok(found)
 }
 
-fn exposure_time(rules: &Rules, arm: &ArmRules, header: &Header, dpr_type: &String) -> Result<f64, ClassifyError> {
+fn exposure_time(rules: &Rules, arm: &ArmRules, header: &Header, dpr_type: &str) -> Result<f64, ClassifyError> {
     let remedy = "write the exposure time in seconds (one DIT in NIR)".to_string();
     let alternatives = arm.exposure.join(" or ");
     let Some(keyword) = arm.exposure.iter().find(|keyword| header.contains(keyword)) else {
@@ -367,17 +359,17 @@ fn exposure_time(rules: &Rules, arm: &ArmRules, header: &Header, dpr_type: &Stri
         expected: "a number".to_string(),
         remedy: remedy.clone(),
     })?;
-    let may_be_zero = rules.exposure.zero_types.contains(dpr_type);
+    let may_be_zero = rules.exposure.zero_types.iter().any(|exempt| exempt == dpr_type);
     let rounded = (seconds * 100.0).round() / 100.0;
     // Written so that NaN is refused.
     let believable =
         seconds >= 0.0 && rounded <= rules.exposure.max_s && (rounded > 0.0 || (rounded == 0.0 && may_be_zero));
     if !believable {
-        let bound = if may_be_zero { "0 s" } else { "more than 0 s" };
+        let bound = if may_be_zero { "at least 0 s" } else { "more than 0 s" };
         return Err(ClassifyError::Impossible {
             keyword: keyword.clone(),
             found: seconds.to_string(),
-            expected: format!("{bound} to {} s for {dpr_type}", rules.exposure.max_s),
+            expected: format!("{bound} and at most {} s for {dpr_type}", rules.exposure.max_s),
             remedy,
         });
     }
@@ -478,97 +470,4 @@ fn position_in_template(rules: &Rules, reader: &mut Reader<'_>) -> (u32, u32) {
         reader.warn(format!("{} is {expno}, above {} = {nexp}", keywords.tpl_expno, keywords.tpl_nexp));
     }
     (expno, nexp)
-}
-
-/// What the kinds ask about.
-struct Facts<'a> {
-    arm: Arm,
-    catg: &'a str,
-    dpr_type: &'a str,
-    tech: &'a str,
-    slit: &'a str,
-    lamps: &'a [&'a str],
-    lamp: &'a str,
-    header: &'a Header,
-}
-
-/// What follows for a frame.
-struct KindVerdict {
-    kind: String,
-    usage: Usage,
-    recipe: Option<String>,
-    reason: String,
-}
-
-impl Facts<'_> {
-    /// The first kind that fits, or what becomes of the rest.
-    fn verdict(&self, rules: &Rules) -> KindVerdict {
-        match rules.kinds.iter().find(|kind| self.fits(kind, rules)) {
-            Some(kind) => KindVerdict {
-                kind: kind.name.get_ref().clone(),
-                usage: kind.usage,
-                recipe: kind.recipe.clone(),
-                reason: self.fill(&kind.reason),
-            },
-            None => KindVerdict {
-                kind: rules.otherwise.name.clone(),
-                usage: Usage::Ignore,
-                recipe: None,
-                reason: self.fill(&rules.otherwise.reason),
-            },
-        }
-    }
-
-    fn fits(&self, kind: &Kind, rules: &Rules) -> bool {
-        let is_one_of = |allowed: &Option<Vec<String>>, found: &str| {
-            allowed.as_ref().is_none_or(|allowed| allowed.iter().any(|value| value == found))
-        };
-        kind.arms.as_ref().is_none_or(|arms| arms.contains(&self.arm))
-            && is_one_of(&kind.catg, self.catg)
-            && is_one_of(&kind.dpr_type, self.dpr_type)
-            && is_one_of(&kind.tech, self.tech)
-            && is_one_of(&kind.slit, self.slit)
-            && is_one_of(&kind.lamp, self.lamp)
-            && kind
-                .lamp_lacks
-                .as_ref()
-                .is_none_or(|lacks| !lacks.iter().any(|lamp| self.lamps.contains(&lamp.as_str())))
-            && kind.mark.as_ref().is_none_or(|mark| self.is_marked(mark, rules))
-    }
-
-    fn is_marked(&self, name: &str, rules: &Rules) -> bool {
-        rules.marks.iter().filter(|mark| mark.name == name && applies(&mark.arms, self.arm)).any(|mark| {
-            let values = mark.keywords.iter().filter_map(|keyword| self.header.get(keyword));
-            values.into_iter().any(|value| canonical(&value.to_string()).contains(&mark.contains))
-        })
-    }
-
-    /// The reason with its placeholders filled in, in one pass so that a header cannot smuggle in a placeholder.
-    fn fill(&self, reason: &str) -> String {
-        let or_none = |text: &str| if text.is_empty() { "none".to_string() } else { text.to_string() };
-        let values = [
-            self.arm.to_string(),
-            or_none(self.catg),
-            or_none(self.dpr_type),
-            or_none(self.tech),
-            or_none(self.slit),
-            or_none(self.lamp),
-        ];
-        let mut filled = String::new();
-        let mut rest = reason;
-        while let Some(open) = rest.find('{') {
-            let (before, tail) = rest.split_at(open);
-            filled.push_str(before);
-            let matched = PLACEHOLDERS.iter().zip(&values).find(|(placeholder, _)| tail.starts_with(**placeholder));
-            let Some((placeholder, value)) = matched else {
-                // Refused when the rules are read.
-                rest = tail;
-                break;
-            };
-            filled.push_str(value);
-            rest = tail.get(placeholder.len()..).unwrap_or("");
-        }
-        filled.push_str(rest);
-        filled
-    }
 }

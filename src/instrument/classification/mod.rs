@@ -1,12 +1,13 @@
 //! How a raw header becomes a [`FrameMeta`]: the rules of `config/classification.toml`, applied.
 //!
-//! What lives here: reading and checking the rules (`rules`), applying them to one header (`classify`), the gain rule
-//! (`gain`), data ids and times (`identity`). What never lives here: files, pixels, the catalogue, a list of kinds of
-//! frames in code.
+//! What lives here: reading and checking the rules (`rules`), applying them to one header (`classify`), the table of
+//! kinds (`kinds`), the gain rule (`gain`), data ids and times (`identity`). What never lives here: files, pixels, the
+//! catalogue, a list of kinds of frames in code.
 
 mod classify;
 mod gain;
 mod identity;
+mod kinds;
 mod rules;
 #[cfg(test)]
 mod tests;

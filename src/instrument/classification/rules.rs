@@ -424,3 +424,13 @@ fn unknown_placeholder(reason: &str) -> Option<String> {
 fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
 }
+
+/// Without any blanks and in upper case.
+pub(super) fn canonical(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>().to_uppercase()
+}
+
+/// An empty list of arms means all of them.
+pub(super) fn applies(arms: &[Arm], arm: Arm) -> bool {
+    arms.is_empty() || arms.contains(&arm)
+}

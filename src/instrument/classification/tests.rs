@@ -458,6 +458,10 @@ proptest! {
             Ok(meta) => {
                 prop_assert!(meta.exptime >= 0.0 && meta.gain > 0.0 && meta.tpl_nexp >= 1);
                 prop_assert!(!meta.data_id.is_empty());
+                let stored = serde_json::to_string(&meta).expect("a description is JSON");
+                let restored: FrameMeta = serde_json::from_str(&stored).expect("and back");
+                prop_assert_eq!(restored.data_id, meta.data_id);
+                prop_assert_eq!(restored.warnings, meta.warnings);
             }
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }

@@ -18,7 +18,7 @@ const CUT: f64 = 5.0;
 /// Size of a block of the noise map, pixels.
 const BLOCK: usize = 64;
 /// Rows of a block that are sampled.
-const ROWS_PER_BLOCK: usize = 16;
+const ROWS_PER_BLOCK: usize = 8;
 /// Fewer valid pixels than this say nothing about a block.
 const LEAST_PIXELS: usize = 16;
 

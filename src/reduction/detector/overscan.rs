@@ -94,7 +94,7 @@ pub fn measure(stack: &RawStack) -> Option<Border> {
         for range in parts_of(stack, line) {
             values.extend(stack.part(k, line, &range).iter().map(|adu| stack.electrons(*adu)));
         }
-        clipped_mean_known(&mut values, noise, CUT)
+        plain_mean(&values, CUT * noise).or_else(|| clipped_mean_known(&mut values, noise, CUT))
     };
     let measured: Vec<(Vec<f64>, f64, f64)> = (0..frames)
         .into_par_iter()
@@ -124,6 +124,16 @@ pub fn measure(stack: &RawStack) -> Option<Border> {
     let means: Vec<Vec<f64>> = measured.into_iter().map(|(means, _, _)| means).collect();
     let rows = if side > 0 && rows >= 8 { border_rows(means, noise, side) } else { None };
     Some(Border { level, level_error: noise / pixels.sqrt(), noise, rows })
+}
+
+/// The mean, when no value is further from it than `reach` and so nothing needs clipping. `None` otherwise, also when a
+/// value is not finite.
+fn plain_mean(values: &[f32], reach: f64) -> Option<(f64, usize)> {
+    let pivot = *values.first()?;
+    let mean = pivot + values.iter().map(|value| value - pivot).sum::<f32>() / values.len() as f32;
+    let largest = values.iter().fold(0.0f32, |largest, value| largest.max((value - mean).abs()));
+    // a NaN among the values makes the mean NaN, which no comparison lets pass
+    (mean.is_finite() && f64::from(largest) <= reach).then_some((mean.into(), values.len()))
 }
 
 /// Column ranges of the unexposed pixels of a raw row.

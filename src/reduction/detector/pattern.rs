@@ -6,6 +6,7 @@ use super::trim::RawStack;
 use crate::numerics::fft;
 use crate::numerics::robust::median;
 use ndarray::Array2;
+use rustfft::num_complex::Complex32;
 
 /// Side of the blocks that are averaged before the transform.
 const BLOCK: usize = 5;
@@ -32,16 +33,19 @@ fn block_means(raw: &RawStack, frame: usize, offset: &[f32], level: f32) -> Arra
     let (rows, columns) = raw.shape();
     let (down, across) = (rows / BLOCK, columns / BLOCK);
     let mut means = Array2::<f32>::zeros((down, across));
+    let mut sums = vec![0.0f32; columns];
     for (i, mut line) in means.rows_mut().into_iter().enumerate() {
+        sums.fill(0.0);
         for r in i * BLOCK..(i + 1) * BLOCK {
-            let blocks = raw.science_row(frame, r).chunks_exact(BLOCK);
-            for (sum, block) in line.iter_mut().zip(blocks) {
-                for adu in block {
-                    // an invalid pixel counts as one at the level
-                    let value = raw.electrons(*adu) - offset[r] - level;
-                    *sum += if value.is_finite() { value } else { 0.0 };
-                }
+            let below = offset[r] + level;
+            for (sum, adu) in sums.iter_mut().zip(raw.science_row(frame, r)) {
+                // an invalid pixel counts as one at the level
+                let value = raw.electrons(*adu) - below;
+                *sum += if value.is_nan() { 0.0 } else { value };
             }
+        }
+        for (mean, block) in line.iter_mut().zip(sums.chunks_exact(BLOCK)) {
+            *mean = block.iter().sum();
         }
     }
     means.mapv_inplace(|sum| sum / (BLOCK * BLOCK) as f32);
@@ -50,29 +54,29 @@ fn block_means(raw: &RawStack, frame: usize, offset: &[f32], level: f32) -> Arra
 
 fn fraction(means: &Array2<f32>) -> Option<f64> {
     let spectrum = fft::forward(means);
-    let statistics = |cut: Option<(f64, f64, f64)>| {
+    // squared distances: a square root per coefficient would cost more than the transform
+    let statistics = |centre: (f64, f64), limit: f64| {
         let (mut n, mut re, mut im, mut squares) = (0.0, 0.0, 0.0, 0.0);
         for z in &spectrum {
-            let (a, b) = (f64::from(z.re), f64::from(z.im));
-            if cut.is_none_or(|(x, y, limit)| (a - x).hypot(b - y) <= limit) {
+            let (a, b) = (f64::from(z.re) - centre.0, f64::from(z.im) - centre.1);
+            let squared = a * a + b * b;
+            if squared <= limit {
                 n += 1.0;
                 re += a;
                 im += b;
-                squares += a * a + b * b;
+                squares += squared;
             }
         }
-        (re / n, im / n, (squares / n - (re / n).powi(2) - (im / n).powi(2)).max(0.0).sqrt())
+        let variance = squares / n - (re / n).powi(2) - (im / n).powi(2);
+        ((centre.0 + re / n, centre.1 + im / n), variance.max(0.0))
     };
-    let (re, im, sigma) = statistics(None);
-    let limit = CUT * sigma;
-    let (_, _, scatter) = statistics(Some((re, im, limit)));
-    let mut moduli: Vec<f32> = spectrum
-        .iter()
-        .filter(|z| (f64::from(z.re) - re).hypot(f64::from(z.im) - im) <= limit)
-        .map(|z| z.norm())
-        .collect();
-    let typical = median(&mut moduli)?;
-    (typical > 0.0).then_some(scatter / typical)
+    let (centre, variance) = statistics((0.0, 0.0), f64::INFINITY);
+    let limit = CUT * CUT * variance;
+    let (_, clipped) = statistics(centre, limit);
+    let inside = |z: &&Complex32| (f64::from(z.re) - centre.0).powi(2) + (f64::from(z.im) - centre.1).powi(2) <= limit;
+    let mut powers: Vec<f32> = spectrum.iter().filter(inside).map(|z| z.norm_sqr()).collect();
+    let typical = median(&mut powers)?.sqrt();
+    (typical > 0.0).then(|| clipped.sqrt() / typical)
 }
 
 #[cfg(test)]

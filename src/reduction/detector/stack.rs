@@ -35,6 +35,8 @@ pub struct Stacked {
     pub hits: usize,
     /// Sums over the pixels that were ordinary in every frame.
     pub sums: StackSums,
+    /// Profiles over the same pixels.
+    pub profile: Profile,
     /// Level above which the sums were taken.
     pub pivot: f64,
     /// Row and column of every pixel that was not ordinary, in order.
@@ -44,6 +46,10 @@ pub struct Stacked {
 /// What a chunk of rows adds to the result beside its pixels.
 struct ChunkReport {
     sums: StackSums,
+    /// Per column, sum above the pivot and number of good pixels.
+    columns: Vec<(f32, f32)>,
+    /// Per row, mean of the good pixels.
+    rows: Vec<f64>,
     unusual: Vec<(usize, usize)>,
     hits: Vec<((usize, usize), u64)>,
 }
@@ -77,14 +83,29 @@ pub fn stack(raw: &RawStack, offset: &[Vec<f32>], noise: &NoiseModel, options: &
     };
 
     let mut sums = StackSums::new(frames);
+    let mut by_column = vec![(0.0f64, 0.0f64); columns];
+    let mut by_row = Vec::with_capacity(rows);
     let mut unusual = Vec::new();
     let mut hits: BTreeMap<(usize, usize), u64> = BTreeMap::new();
     for report in reports {
         sums.add(&report.sums);
+        for ((sum, count), (more, pixels)) in by_column.iter_mut().zip(report.columns) {
+            *sum += f64::from(more);
+            *count += f64::from(pixels);
+        }
+        by_row.extend(report.rows);
         unusual.extend(report.unusual);
         hits.extend(report.hits);
     }
-    let mut result = Stacked { value, variance, flags: quality, hits: 0, sums, pivot, unusual };
+    let n = sums.good as f64;
+    let profile = Profile {
+        columns: by_column.into_iter().map(|(sum, count)| pivot + sum / count).collect(),
+        rows: by_row,
+        mean: pivot + sums.above_pivot / n,
+        sigma: ((sums.above_squared - sums.above_pivot.powi(2) / n) / (n - 1.0)).max(0.0).sqrt(),
+        variance: sums.variance * noise.weights.mean / n,
+    };
+    let mut result = Stacked { value, variance, flags: quality, hits: 0, sums, profile, pivot, unusual };
     let wings = reject_wings(raw, offset, noise, options, &hits, &mut result);
     result.hits = hits.values().map(|set| set.count_ones() as usize).sum::<usize>() + wings;
     result
@@ -108,7 +129,13 @@ fn stack_chunk(
     plane: Planes,
 ) -> ChunkReport {
     let (_, columns) = raw.shape();
-    let mut report = ChunkReport { sums: StackSums::new(frames), unusual: vec![], hits: vec![] };
+    let mut report = ChunkReport {
+        sums: StackSums::new(frames),
+        columns: vec![(0.0, 0.0); columns],
+        rows: vec![],
+        unusual: vec![],
+        hits: vec![],
+    };
     let mut model = RowModel::new(columns);
     let mut scratch = RowScratch::new(frames, columns);
     let mut unusual = Vec::new();
@@ -128,6 +155,7 @@ fn stack_chunk(
         let offsets: Vec<f32> = offset.iter().map(|rows| rows[r]).collect();
         let calibration = RowCalibration { gain: raw.gain, offset: &offsets, pivot: pivot as f32 };
         unusual.clear();
+        let before = (report.sums.above_pivot, report.sums.good);
         stack_row(
             &adu,
             calibration,
@@ -139,6 +167,12 @@ fn stack_chunk(
             &mut report.sums,
             &mut unusual,
         );
+        for ((sum, count), (above, good)) in report.columns.iter_mut().zip(scratch.above().iter().zip(scratch.good())) {
+            *sum += above;
+            *count += good;
+        }
+        let (sum, good) = (report.sums.above_pivot - before.0, report.sums.good - before.1);
+        report.rows.push(pivot + sum / good as f64);
         for (out, unit) in variance.iter_mut().zip(&model.variance) {
             *out = unit * mean_share;
         }
@@ -234,7 +268,7 @@ fn reject_wings(
     total
 }
 
-/// Means along both axes and the scatter of an image over its good pixels (flags 0).
+/// Means along both axes and scatter of a stack over the pixels that were ordinary in every frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// Mean of each column; NaN for one without good pixels.
@@ -245,68 +279,196 @@ pub struct Profile {
     pub mean: f64,
     /// Standard deviation.
     pub sigma: f64,
-    /// Mean of the variance plane.
+    /// Mean variance that the noise predicts.
     pub variance: f64,
-    /// Number of good pixels.
-    pub good: usize,
 }
 
-/// Profile of a stacked image.
-pub fn profile(stacked: &Stacked) -> Profile {
-    let (rows, columns) = stacked.value.dim();
-    let pivot = stacked.pivot;
-    struct Part {
-        columns: Vec<(f64, u32)>,
-        rows: Vec<f64>,
-        sum: f64,
-        squares: f64,
-        variance: f64,
-        good: usize,
+#[cfg(test)]
+mod tests {
+    use super::super::noise::{self, read_noise};
+    use super::super::synthetic::Scene;
+    use super::super::{hot, overscan};
+    use super::*;
+
+    const OPTIONS: StackOptions = StackOptions {
+        limits: StackLimits { rejection_sigma: 5.0, unstable_sigma: 5.2, poisson: true },
+        wing_sigma: 3.0,
+    };
+
+    fn model_of(scene: &Scene, raw: &RawStack) -> (Vec<Vec<f32>>, NoiseModel) {
+        let offset = vec![vec![0.0; scene.rows]; scene.frames];
+        let noises: Vec<f64> = noise::survey(raw, 0.2).iter().map(|frame| frame.noise).collect();
+        let model = noise::measure(raw, &offset, &noises).unwrap();
+        (offset, model)
     }
-    let starts: Vec<usize> = (0..rows).step_by(CHUNK_ROWS).collect();
-    let parts: Vec<Part> = starts
-        .par_iter()
-        .map(|start| {
-            let mut part =
-                Part { columns: vec![(0.0, 0); columns], rows: vec![], sum: 0.0, squares: 0.0, variance: 0.0, good: 0 };
-            for r in *start..(*start + CHUNK_ROWS).min(rows) {
-                let (mut sum, mut squares, mut variance, mut count) = (0.0, 0.0, 0.0, 0u32);
-                let line = stacked.value.row(r).into_iter().zip(stacked.variance.row(r)).zip(stacked.flags.row(r));
-                for (((value, var), bits), column) in line.zip(part.columns.iter_mut()) {
-                    let weight = u32::from(*bits == 0);
-                    let d = if *bits == 0 { f64::from(*value) - pivot } else { 0.0 };
-                    sum += d;
-                    squares += d * d;
-                    variance += f64::from(weight) * f64::from(*var);
-                    count += weight;
-                    column.0 += d;
-                    column.1 += weight;
+
+    fn stacked(scene: &Scene) -> (Stacked, NoiseModel) {
+        let (images, regions) = scene.render();
+        let raw = scene.stack(&images, &regions);
+        let (offset, model) = model_of(scene, &raw);
+        let mut result = stack(&raw, &offset, &model, &OPTIONS);
+        hot::flag(&mut result, &model, 5.0);
+        (result, model)
+    }
+
+    /// Mean and scatter of (value - truth) / error over good pixels.
+    fn pull(scene: &Scene, result: &Stacked) -> (f64, f64) {
+        let truth = scene.truth();
+        let pulls: Vec<f64> = ndarray::Zip::indexed(&result.value).and(&result.variance).and(&result.flags).fold(
+            vec![],
+            |mut all, at, value, variance, flags| {
+                if *flags == 0 {
+                    all.push((f64::from(*value) - truth[at]) / f64::from(*variance).sqrt());
                 }
-                part.rows.push(pivot + sum / f64::from(count));
-                part.sum += sum;
-                part.squares += squares;
-                part.variance += variance;
-                part.good += count as usize;
-            }
-            part
-        })
-        .collect();
-    let (mut sum, mut squares, mut variance, mut good) = (0.0, 0.0, 0.0, 0usize);
-    let mut by_column = vec![(0.0, 0u32); columns];
-    let mut by_row = Vec::with_capacity(rows);
-    for part in parts {
-        sum += part.sum;
-        squares += part.squares;
-        variance += part.variance;
-        good += part.good;
-        by_row.extend(part.rows);
-        for (total, (sum, count)) in by_column.iter_mut().zip(part.columns) {
-            total.0 += sum;
-            total.1 += count;
-        }
+                all
+            },
+        );
+        let n = pulls.len() as f64;
+        let mean = pulls.iter().sum::<f64>() / n;
+        (mean, (pulls.iter().map(|pull| (pull - mean).powi(2)).sum::<f64>() / n).sqrt())
     }
-    let n = good as f64;
-    let sigma = ((squares - sum * sum / n) / (n - 1.0)).max(0.0).sqrt();
-    let columns = by_column.into_iter().map(|(sum, count)| pivot + sum / f64::from(count)).collect();
-    Profile { columns, rows: by_row, mean: pivot + sum / n, sigma, variance: variance / n, good }
+
+    #[test]
+    fn errors_are_honest_under_glow_pattern_and_cosmic_rays() {
+        let base = Scene::infrared();
+        let scene = Scene { dark: 12.0, glow: 0.6, pattern: 1.5, rows: 384, ..base }.with_rays(60);
+        let (result, _) = stacked(&scene);
+        let (mean, width) = pull(&scene, &result);
+        assert!(mean.abs() < 0.02 && (width - 1.0).abs() < 0.03, "{mean} {width}");
+        // 60 tracks of two pixels in each of five frames; few fall on the same pixels or below the noise
+        assert!((585..=620).contains(&result.hits), "{}", result.hits);
+        let flagged = result.flags.iter().filter(|flags| **flags != 0).count();
+        assert!(flagged < 5, "{flagged} pixels flagged");
+    }
+
+    #[test]
+    fn hot_pixels_are_flagged_and_good_ones_are_not() {
+        let sigma = 7.3 / 5f64.sqrt();
+        let hot: Vec<_> = (0..300).map(|i| (1 + i / 20 * 16, 3 + i % 20 * 12, (10.0 + i as f64) * sigma)).collect();
+        let scene = Scene { hot: hot.clone(), pattern: 1.5, ..Scene::infrared() };
+        let (result, _) = stacked(&scene);
+        let found = hot.iter().filter(|(r, c, _)| result.flags[[*r, *c]] & flags::HOT != 0).count();
+        assert!(found >= 298, "{found} of 300");
+        let all = result.flags.iter().filter(|flags| **flags != 0).count();
+        assert!(all <= found + 2, "{all} flagged, {found} of them hot");
+        let (_, width) = pull(&scene, &result);
+        assert!((width - 1.0).abs() < 0.03);
+    }
+
+    #[test]
+    fn dead_saturated_and_jumping_pixels() {
+        let scene = Scene::ccd();
+        let (mut images, regions) = scene.render();
+        let (top, left) = (scene.edge, scene.side);
+        for (k, image) in images.iter_mut().enumerate() {
+            image[[top + 10, left + 10]] = f32::NAN;
+            image[[top + 20, left + 20]] = 65535.0;
+            image[[top + 30, left + 30]] -= 300.0;
+            image[[top + 40, left + 40]] += if k % 2 == 0 { 60.0 } else { 0.0 };
+        }
+        images[1][[top + 50, left + 50]] = f32::INFINITY;
+        images[2][[top + 60, left + 60]] = 65535.0;
+        let raw = scene.stack(&images, &regions);
+        let (offset, model) = model_of(&scene, &raw);
+        let mut result = stack(&raw, &offset, &model, &OPTIONS);
+        hot::flag(&mut result, &model, 5.0);
+        assert_eq!(result.flags[[10, 10]], flags::NO_DATA);
+        assert_eq!(result.flags[[20, 20]], flags::SATURATED | flags::HOT);
+        assert_eq!(result.flags[[30, 30]], flags::COLD);
+        assert_ne!(result.flags[[40, 40]] & flags::UNSTABLE, 0);
+        for at in [[50, 50], [60, 60]] {
+            assert_eq!(result.flags[at], 0);
+            let error = f64::from(result.variance[at]).sqrt();
+            assert!((f64::from(result.value[at]) - scene.pedestal).abs() < 5.0 * error);
+            assert!((error / (3.814 / 2.0) - 1.0).abs() < 0.05, "four values of five are left: {error}");
+        }
+        assert!(result.value.iter().chain(&result.variance).all(|value| value.is_finite()));
+    }
+
+    #[test]
+    fn the_wings_of_a_track_go_with_it() {
+        let mut scene = Scene::ccd();
+        // 16 e- is 4.2 sigma of one frame: left alone, rejected beside a hit
+        scene.rays = vec![(1, 100, 100, 900.0), (1, 100, 101, 16.0), (3, 50, 50, 16.0)];
+        scene.ron = 0.5;
+        scene.quantised = false;
+        scene.rays[1].3 = 2.2;
+        let (result, _) = stacked(&scene);
+        assert!((2..=4).contains(&result.hits), "{}", result.hits);
+        let error = f64::from(result.variance[[100, 101]]).sqrt();
+        assert!((error / (0.5 / 2.0) - 1.0).abs() < 0.05, "{error}");
+    }
+
+    #[test]
+    fn bytes_do_not_depend_on_threads() {
+        let scene = Scene { dark: 12.0, ..Scene::infrared() }.with_rays(60);
+        let (images, regions) = scene.render();
+        let with_threads = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let raw = scene.stack(&images, &regions);
+                let (offset, model) = model_of(&scene, &raw);
+                let mut result = stack(&raw, &offset, &model, &OPTIONS);
+                hot::flag(&mut result, &model, 5.0);
+                let bits = |image: &Array2<f32>| image.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                (bits(&result.value), bits(&result.variance), result.flags, result.sums, result.profile)
+            })
+        };
+        assert_eq!(with_threads(1), with_threads(4));
+    }
+
+    #[test]
+    fn shot_noise_of_the_dark_is_not_read_noise() {
+        let scene = Scene { rows: 1000, columns: 1000, dark: 9.0, ..Scene::infrared() }.with_rays(150);
+        let (result, _) = stacked(&scene);
+        let total = read_noise(&result.sums, false).unwrap();
+        assert!((total.ron / (7.3f64 * 7.3 + 9.0).sqrt() - 1.0).abs() < 0.005, "{total:?}");
+        let found = read_noise(&result.sums, true).unwrap();
+        assert!((found.ron / 7.3 - 1.0).abs() < 0.02, "{found:?}");
+        assert!((found.shot - 9.0).abs() < 4.0 * found.shot_error.unwrap(), "{found:?}");
+        assert!((found.ron - 7.3).abs() < 4.0 * found.error, "{found:?}");
+    }
+
+    #[test]
+    fn row_noise_is_taken_out() {
+        let scene = Scene { row_noise: 4.0, rows: 512, ..Scene::ccd() };
+        let (images, regions) = scene.render();
+        let raw = scene.stack(&images, &regions);
+        let rows = overscan::measure(&raw).unwrap().rows.unwrap();
+        let correction = overscan::row_correction(&raw, &rows, 5.0).unwrap();
+        let offset: Vec<Vec<f32>> =
+            correction.offset.iter().map(|frame| frame.iter().map(|value| *value as f32).collect()).collect();
+        let model = noise::measure(&raw, &offset, &[scene.ron; 5]).unwrap();
+        let result = stack(&raw, &offset, &model, &OPTIONS);
+        // the master's rows scatter by 4 / sqrt 5 without correction, and by about 0.78 / sqrt 5 with it
+        let rows = result.profile.rows;
+        let mean = rows.iter().sum::<f64>() / rows.len() as f64;
+        let scatter = (rows.iter().map(|row| (row - mean).powi(2)).sum::<f64>() / rows.len() as f64).sqrt();
+        assert!(scatter < 0.5, "{scatter}");
+        assert!((mean - scene.pedestal).abs() < 0.3, "{mean}");
+    }
+
+    #[test]
+    fn profiles_see_slopes_and_skip_what_is_not_ordinary() {
+        let mut scene = Scene::ccd();
+        scene.hot = vec![(3, 4, 5e4)];
+        let (mut images, regions) = scene.render();
+        for image in &mut images {
+            for ((r, c), value) in image.indexed_iter_mut() {
+                *value += 0.02 * r as f32 - 0.01 * (c as f32 - scene.side as f32);
+            }
+        }
+        let raw = scene.stack(&images, &regions);
+        let (offset, model) = model_of(&scene, &raw);
+        let found = stack(&raw, &offset, &model, &OPTIONS).profile;
+        let slope = |means: &[f64]| {
+            crate::numerics::linear::fit_line(means.iter().enumerate().map(|(i, mean)| (i as f64, *mean)))
+                .unwrap()
+                .slope
+        };
+        assert!((slope(&found.rows) / (0.02 * scene.gain) - 1.0).abs() < 0.02, "{}", slope(&found.rows));
+        assert!((slope(&found.columns) / (-0.01 * scene.gain) - 1.0).abs() < 0.05, "{}", slope(&found.columns));
+        assert!((found.variance * 5.0 / 14.54 - 1.0).abs() < 0.02, "{}", found.variance);
+        assert!(found.rows.len() == scene.rows && found.columns.len() == scene.columns);
+    }
 }
