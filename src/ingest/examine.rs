@@ -1,6 +1,6 @@
 //! Reads one file and says what it is: a frame, not complete yet, or unusable with a code and a reason.
 //!
-//! Runs on the pool of blocking threads. What never lives here: the catalogue. A file is only ever opened for reading.
+//! Runs on threads that may block. What never lives here: the catalogue. A file is only ever opened for reading.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -191,6 +191,7 @@ impl Judge {
 fn scan_code(error: &ScanError) -> &'static str {
     match error {
         ScanError::Empty { .. } => "empty",
+        ScanError::NotAFile { .. } => "not_a_file",
         ScanError::NotFits { .. } => "not_fits",
         ScanError::Truncated { .. } => "truncated",
         ScanError::Trailing { .. } => "trailing",

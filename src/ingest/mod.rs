@@ -18,7 +18,7 @@ mod scan;
 mod walk;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::{Catalogue, CatalogueError};
-use crate::config::{ArchiveKind, Config, WatchMode};
+use crate::config::{IngestConfig, WatchMode};
 use crate::fault::{Classified, FaultClass, chain};
 use crate::fits::ScanLimits;
 use crate::instrument::Classification;
@@ -55,24 +55,6 @@ pub enum IngestError {
     /// The catalogue failed.
     #[error("ingest cannot go on")]
     Catalogue(#[from] CatalogueError),
-    /// The threads that read files could not be started.
-    #[error("cannot start {threads} threads to read files")]
-    Threads {
-        /// How many.
-        threads: usize,
-        /// Cause.
-        #[source]
-        source: rayon::ThreadPoolBuildError,
-    },
-    /// A raw root cannot be made absolute.
-    #[error("raw root {path:?} is not a path; correct paths.raw")]
-    Root {
-        /// As configured.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
     /// A part of the scan panicked.
     #[error("a part of the scan broke: {reason}")]
     Task {
@@ -85,8 +67,6 @@ impl Classified for IngestError {
     fn class(&self) -> FaultClass {
         match self {
             IngestError::Catalogue(error) => error.class(),
-            IngestError::Threads { .. } => FaultClass::Resource,
-            IngestError::Root { .. } => FaultClass::Config,
             IngestError::Task { .. } => FaultClass::Bug,
         }
     }
@@ -141,68 +121,66 @@ pub struct Ingest {
     mode: WatchMode,
     rescan: Duration,
     judge: Arc<Judge>,
-    pool: Arc<rayon::ThreadPool>,
+    tick: Arc<dyn Fn() + Send + Sync>,
     scanning: Arc<Mutex<()>>,
 }
 
 impl Ingest {
-    /// An ingest on this catalogue. With `existing`, the data are taken to be there already: nothing settles, and a file
-    /// that is incomplete is quarantined at once.
+    /// An ingest of these raw roots into this catalogue. With `existing`, the data are taken to be there already: nothing
+    /// settles, and a file that is incomplete is quarantined at once.
     pub fn new(
         catalogue: Catalogue,
         classification: Arc<Classification>,
-        config: &Config,
+        roots: Vec<PathBuf>,
+        config: IngestConfig,
         existing: bool,
-    ) -> Result<Ingest, IngestError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(READERS)
-            .thread_name(|index| format!("ingest-{index}"))
-            .build()
-            .map_err(|source| IngestError::Threads { threads: READERS, source })?;
-        let roots = config
-            .paths
-            .raw
-            .iter()
-            .map(|path| std::path::absolute(path).map_err(|source| IngestError::Root { path: path.clone(), source }))
-            .collect::<Result<Vec<_>, _>>()?;
-        let workspace = config.workspace();
-        let mut excluded = vec![workspace.root, workspace.store, workspace.scratch, workspace.reduced, workspace.sof];
-        excluded.extend(
-            config
-                .archives()
-                .into_iter()
-                .filter(|archive| archive.kind != ArchiveKind::Ngas)
-                .map(|archive| archive.path),
-        );
-        excluded.retain(|path| !path.as_os_str().is_empty());
-        let ingest = &config.ingest;
+    ) -> Ingest {
+        // Paths in the catalogue are absolute. Only an empty path cannot be made so; the scan will report it.
+        let roots = roots.into_iter().map(|root| std::path::absolute(&root).unwrap_or(root)).collect();
         let patience = Patience {
-            settle_us: if existing { 0 } else { microseconds(ingest.settle_s) },
-            deadline_us: microseconds(ingest.incomplete_deadline_s),
+            settle_us: if existing { 0 } else { microseconds(config.settle_s) },
+            deadline_us: microseconds(config.incomplete_deadline_s),
             existing,
         };
-        let limits = ScanLimits { bytes: ingest.max_file_mib.saturating_mul(1 << 20), ..ScanLimits::default() };
-        Ok(Ingest {
+        let limits = ScanLimits { bytes: config.max_file_mib.saturating_mul(1 << 20), ..ScanLimits::default() };
+        Ingest {
+            excluded: catalogue.path().parent().map(Path::to_path_buf).into_iter().collect(),
             catalogue,
             roots,
-            excluded,
-            mode: ingest.mode,
-            rescan: Duration::try_from_secs_f64(ingest.rescan_s).unwrap_or(Duration::from_secs(60)),
+            mode: config.mode,
+            rescan: Duration::try_from_secs_f64(config.rescan_s).unwrap_or(Duration::from_secs(60)),
             judge: Arc::new(Judge { classification, limits, patience }),
-            pool: Arc::new(pool),
+            tick: Arc::new(|| ()),
             scanning: Arc::new(Mutex::new(())),
-        })
+        }
+    }
+
+    /// Do not search these folders either, should they lie below a root: trees of products, archives. The folder of the
+    /// catalogue is never searched. A folder that is a root itself is searched all the same.
+    pub fn excluding(mut self, folders: impl IntoIterator<Item = PathBuf>) -> Ingest {
+        self.excluded.extend(folders.into_iter().filter(|folder| !folder.as_os_str().is_empty()));
+        self
+    }
+
+    /// Call this while [`Ingest::run`] lives: after every batch and scan, and every two seconds of rest.
+    pub fn ticking(mut self, tick: impl Fn() + Send + Sync + 'static) -> Ingest {
+        self.tick = Arc::new(tick);
+        self
     }
 
     /// One pass over all roots. Idempotent: what is unchanged is not read and not recorded again.
     pub async fn scan_once(&self) -> Result<ScanReport, IngestError> {
-        self.pass(&|| ()).await
+        let report = self.pass().await?;
+        if report.pending && self.judge.patience.existing {
+            // A file is being written after all; callers scan until nothing is pending, and need not do so at full speed.
+            tokio::time::sleep(DEBOUNCE).await;
+        }
+        Ok(report)
     }
 
     /// Take in files until cancelled: at once, at every event, when a waiting file is due, and at the latest after
-    /// `ingest.rescan_s`. Errors are logged and the scan is tried again. `tick` is called while it lives, at least
-    /// every few seconds (but for the reading of one batch).
-    pub async fn run(self, cancel: CancellationToken, tick: impl Fn() + Send + Sync) {
+    /// `ingest.rescan_s`. Errors are logged and the scan is tried again.
+    pub async fn run(self, cancel: CancellationToken) {
         let wake = Arc::new(Notify::new());
         let mut watch = match self.mode {
             WatchMode::Watch => Some(Watch::new(&self.roots, wake.clone())),
@@ -214,14 +192,14 @@ impl Ingest {
             let started = Instant::now();
             let pause = tokio::select! {
                 () = cancel.cancelled() => return,
-                outcome = self.pass(&tick) => self.pause_after(outcome),
+                outcome = self.pass() => self.pause_after(outcome),
             };
             let rest = DEBOUNCE.max(started.elapsed().saturating_mul(REST)).min(self.rescan);
-            tick();
+            (self.tick)();
             tokio::select! {
                 () = cancel.cancelled() => return,
                 // Due files must not make a full-time job of it either.
-                () = rested(&wake, rest, pause.max(rest), &tick) => {}
+                () = rested(&wake, rest, pause.max(rest), &*self.tick) => {}
             }
         }
     }
@@ -257,7 +235,7 @@ impl Ingest {
 }
 
 /// Wait until an event came and `rest` is over, or until `pause` is.
-async fn rested(wake: &Notify, rest: Duration, pause: Duration, tick: &impl Fn()) {
+async fn rested(wake: &Notify, rest: Duration, pause: Duration, tick: &(dyn Fn() + Send + Sync)) {
     let until = tokio::time::Instant::now() + pause;
     let timer = async {
         loop {

@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use super::decide::{Step, step};
 use super::examine::{Candidate, Finding, Judge, Outcome};
 use super::walk::{self, Promise, Seen, Tree};
-use super::{Ingest, IngestError, NOT_RECORDED, ScanReport};
+use super::{Ingest, IngestError, NOT_RECORDED, READERS, ScanReport};
 use crate::catalogue::files::{Accepted, Content, KnownFile};
 use crate::catalogue::{CatalogueError, FileId, WriteTx};
 use crate::fault::chain;
@@ -61,8 +60,8 @@ struct Comparison {
 }
 
 impl Ingest {
-    /// See [`Ingest::scan_once`]. `tick` is called after every batch.
-    pub(super) async fn pass(&self, tick: &(dyn Fn() + Sync)) -> Result<ScanReport, IngestError> {
+    /// See [`Ingest::scan_once`].
+    pub(super) async fn pass(&self) -> Result<ScanReport, IngestError> {
         let _one_at_a_time = self.scanning.lock().await;
         let remembered = self.remembered_identities().await?;
         let known = self.catalogue.known_files().await?;
@@ -81,7 +80,7 @@ impl Ingest {
             ..ScanReport::default()
         };
         self.record_gone(&comparison.gone, &mut report).await?;
-        self.read_and_record(comparison.work, &mut report, tick).await?;
+        self.read_and_record(comparison.work, &mut report).await?;
         report.pending = report.waiting > 0;
         self.leave_facts(&report, &comparison.identities).await?;
         Ok(report)
@@ -173,19 +172,14 @@ impl Ingest {
     }
 
     /// Read a batch while the one before it is being recorded. At most two batches are in memory.
-    async fn read_and_record(
-        &self,
-        work: Vec<Work>,
-        report: &mut ScanReport,
-        tick: &(dyn Fn() + Sync),
-    ) -> Result<(), IngestError> {
+    async fn read_and_record(&self, work: Vec<Work>, report: &mut ScanReport) -> Result<(), IngestError> {
         let mut batches = batches(work).into_iter();
         let mut reading = batches.next().map(|batch| tokio::spawn(self.clone().read(batch)));
         while let Some(current) = reading.take() {
             let findings = current.await.map_err(|error| IngestError::Task { reason: error.to_string() })??;
             reading = batches.next().map(|batch| tokio::spawn(self.clone().read(batch)));
             self.record(findings, report).await?;
-            tick();
+            (self.tick)();
         }
         Ok(())
     }
@@ -194,14 +188,9 @@ impl Ingest {
         let now = self.catalogue.clock().now();
         blocking(move || {
             let judge: &Judge = &self.judge;
-            self.pool.install(|| {
-                batch
-                    .into_par_iter()
-                    .map(|work| match work {
-                        Work::Read(candidate) => judge.examine(candidate, now),
-                        Work::Record(finding) => finding,
-                    })
-                    .collect()
+            side_by_side(batch, |work| match work {
+                Work::Read(candidate) => judge.examine(candidate, now),
+                Work::Record(finding) => finding,
             })
         })
         .await
@@ -389,6 +378,30 @@ fn batches(work: Vec<Work>) -> Vec<Vec<Work>> {
         bytes = bytes.saturating_add(size);
     }
     batches
+}
+
+/// Do the work on a few threads of our own, which end with it; results come in the order of the work. Blocking.
+fn side_by_side<W: Send, R: Send>(work: Vec<W>, examine: impl Fn(W) -> R + Sync) -> Vec<R> {
+    let queue = Mutex::new(work.into_iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    let reader = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((index, work)) = next else { return };
+            let result = examine(work);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..READERS {
+            // A thread that cannot be had is no loss: this one does all that is left.
+            let _ = std::thread::Builder::new().name("ingest".to_string()).spawn_scoped(scope, reader);
+        }
+        reader();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn earlier(present: Option<i64>, candidate: i64) -> Option<i64> {
