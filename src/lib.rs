@@ -39,6 +39,7 @@
 //! - Every change of state is one transaction that also writes why.
 
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod fault;
