@@ -17,7 +17,10 @@ pub mod jobs;
 pub mod maintenance;
 pub mod measures;
 pub mod products;
+#[cfg(test)]
+mod seeded;
 pub mod sets;
+pub mod story;
 pub mod target;
 pub mod views;
 

@@ -62,24 +62,24 @@ pub struct ActRow {
     pub result: String,
 }
 
+const SELECT: &str = "SELECT d.id, d.sink, d.kind, d.key, d.product_id, d.job_id, s.name AS set_name, s.arm, s.night, d.state, d.attempts,
+                    d.class, d.error, d.receipt, d.created_us, d.confirmed_us
+             FROM delivery d JOIN job j ON j.id = d.job_id JOIN frame_set s ON s.id = j.set_id";
+
 impl Catalogue {
     /// Deliveries, newest first.
     pub async fn deliveries(&self, filter: &Filter) -> Result<Vec<DeliveryRow>> {
-        Select::new(
-            "SELECT d.id, d.sink, d.kind, d.key, d.product_id, d.job_id, s.name AS set_name, s.arm, s.night, d.state, d.attempts,
-                    d.class, d.error, d.receipt, d.created_us, d.confirmed_us
-             FROM delivery d JOIN job j ON j.id = d.job_id JOIN frame_set s ON s.id = j.set_id",
-        )
-        .equal("s.night", filter.night.as_deref())
-        .arm("s.arm", filter)
-        .any_equal(&["d.state", "d.kind"], filter.state.as_deref())
-        .equal("d.sink", filter.recipe.as_deref())
-        .any_contains(&["d.key", "s.name"], filter.text.as_deref())
-        .page("d.id", filter)
-        .build_query_as()
-        .fetch_all(self.reader())
-        .await
-        .during("list deliveries")
+        Select::new(SELECT)
+            .equal("s.night", filter.night.as_deref())
+            .arm("s.arm", filter)
+            .any_equal(&["d.state", "d.kind"], filter.state.as_deref())
+            .equal("d.sink", filter.recipe.as_deref())
+            .any_contains(&["d.key", "s.name"], filter.text.as_deref())
+            .page("d.id", filter)
+            .build_query_as()
+            .fetch_all(self.reader())
+            .await
+            .during("list deliveries")
     }
 
     /// What operators did, newest first.
@@ -89,5 +89,40 @@ impl Catalogue {
             .fetch_all(self.reader())
             .await
             .during("list what operators did")
+    }
+
+    /// A delivery by its row id.
+    pub async fn delivery_row(&self, id: i64) -> Result<Option<DeliveryRow>> {
+        Select::new(SELECT)
+            .id("d.id", id)
+            .builder
+            .build_query_as()
+            .fetch_optional(self.reader())
+            .await
+            .during("read a delivery")
+    }
+
+    /// Every delivery of what was made from a set.
+    pub async fn deliveries_of_set(&self, id: i64) -> Result<Vec<DeliveryRow>> {
+        Select::new(SELECT)
+            .id("s.id", id)
+            .builder
+            .push(" ORDER BY d.id")
+            .build_query_as()
+            .fetch_all(self.reader())
+            .await
+            .during("list the deliveries of a set")
+    }
+
+    /// Every delivery of a product.
+    pub async fn deliveries_of_product(&self, id: i64) -> Result<Vec<DeliveryRow>> {
+        Select::new(SELECT)
+            .id("d.product_id", id)
+            .builder
+            .push(" ORDER BY d.id")
+            .build_query_as()
+            .fetch_all(self.reader())
+            .await
+            .during("list the deliveries of a product")
     }
 }

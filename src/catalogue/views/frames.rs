@@ -64,24 +64,36 @@ pub struct FrameRow {
     pub delivered: bool,
 }
 
+const SELECT: &str =
+    "SELECT id, path, name, size, state, code, reason, first_seen_us, data_id, arm, night, version, kind, usage,
+                    recipe, exptime, object, date_obs_us, set_id, set_name, set_state, job_id, job_state, outcome,
+                    coalesce(outcome_why, '') AS outcome_why, delivered
+             FROM file_account";
+
 impl Catalogue {
     /// Files, newest first.
     pub async fn frames(&self, filter: &Filter) -> Result<Vec<FrameRow>> {
-        Select::new(
-            "SELECT id, path, name, size, state, code, reason, first_seen_us, data_id, arm, night, version, kind, usage,
-                    recipe, exptime, object, date_obs_us, set_id, set_name, set_state, job_id, job_state, outcome,
-                    coalesce(outcome_why, '') AS outcome_why, delivered
-             FROM file_account",
-        )
-        .equal("night", filter.night.as_deref())
-        .arm("arm", filter)
-        .any_equal(&["state", "outcome"], filter.state.as_deref())
-        .equal("recipe", filter.recipe.as_deref())
-        .any_contains(&["name", "data_id", "object"], filter.text.as_deref())
-        .page("id", filter)
-        .build_query_as()
-        .fetch_all(self.reader())
-        .await
-        .during("list frames")
+        Select::new(SELECT)
+            .equal("night", filter.night.as_deref())
+            .arm("arm", filter)
+            .any_equal(&["state", "outcome"], filter.state.as_deref())
+            .equal("recipe", filter.recipe.as_deref())
+            .any_contains(&["name", "data_id", "object"], filter.text.as_deref())
+            .page("id", filter)
+            .build_query_as()
+            .fetch_all(self.reader())
+            .await
+            .during("list frames")
+    }
+
+    /// A file by its row id.
+    pub async fn frame_row(&self, id: i64) -> Result<Option<FrameRow>> {
+        Select::new(SELECT)
+            .id("id", id)
+            .builder
+            .build_query_as()
+            .fetch_optional(self.reader())
+            .await
+            .during("read a file")
     }
 }

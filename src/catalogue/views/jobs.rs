@@ -51,27 +51,39 @@ pub struct JobRow {
     pub finished_us: Option<i64>,
 }
 
-impl Catalogue {
-    /// Jobs, newest first. Superseded ones are listed only when asked for by state.
-    pub async fn jobs(&self, filter: &Filter) -> Result<Vec<JobRow>> {
-        Select::new(
-            "SELECT j.id, j.set_id, s.name AS set_name, j.recipe, j.recipe_version, s.arm, s.night, j.state, j.priority,
+const SELECT: &str =
+    "SELECT j.id, j.set_id, s.name AS set_name, j.recipe, j.recipe_version, s.arm, s.night, j.state, j.priority,
                     j.attempts, j.crashes, CASE WHEN j.state = 'waiting' THEN j.waits_for ELSE '' END AS waits_for,
                     CASE WHEN j.state = 'waiting' THEN j.deadline_us END AS deadline_us,
                     CASE WHEN j.state = 'ready' THEN j.not_before_us ELSE 0 END AS not_before_us,
                     j.level, j.class, j.error, j.created_us, j.started_us, j.finished_us
-             FROM job j JOIN frame_set s ON s.id = j.set_id",
-        )
-        .equal("s.night", filter.night.as_deref())
-        .arm("s.arm", filter)
-        .equal("j.state", filter.state.as_deref())
-        .only("j.state <> 'superseded'", filter.state.is_none())
-        .equal("j.recipe", filter.recipe.as_deref())
-        .any_contains(&["s.name", "s.object"], filter.text.as_deref())
-        .page("j.id", filter)
-        .build_query_as()
-        .fetch_all(self.reader())
-        .await
-        .during("list jobs")
+             FROM job j JOIN frame_set s ON s.id = j.set_id";
+
+impl Catalogue {
+    /// Jobs, newest first. Superseded ones are listed only when asked for by state.
+    pub async fn jobs(&self, filter: &Filter) -> Result<Vec<JobRow>> {
+        Select::new(SELECT)
+            .equal("s.night", filter.night.as_deref())
+            .arm("s.arm", filter)
+            .equal("j.state", filter.state.as_deref())
+            .only("j.state <> 'superseded'", filter.state.is_none())
+            .equal("j.recipe", filter.recipe.as_deref())
+            .any_contains(&["s.name", "s.object"], filter.text.as_deref())
+            .page("j.id", filter)
+            .build_query_as()
+            .fetch_all(self.reader())
+            .await
+            .during("list jobs")
+    }
+
+    /// A job by its row id.
+    pub async fn job_row(&self, id: i64) -> Result<Option<JobRow>> {
+        Select::new(SELECT)
+            .id("j.id", id)
+            .builder
+            .build_query_as()
+            .fetch_optional(self.reader())
+            .await
+            .during("read a job")
     }
 }

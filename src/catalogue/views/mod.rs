@@ -75,6 +75,12 @@ impl Select {
         self
     }
 
+    /// `column = id`.
+    fn id(mut self, column: &'static str, id: i64) -> Select {
+        self.condition().push(column).push(" = ").push_bind(id);
+        self
+    }
+
     /// A condition of its own, when it applies.
     fn only(mut self, condition: &'static str, applies: bool) -> Select {
         if applies {

@@ -49,27 +49,52 @@ pub struct ProductRow {
     pub created_us: i64,
 }
 
-impl Catalogue {
-    /// Products, newest first. Superseded ones are listed only when asked for by state.
-    pub async fn products(&self, filter: &Filter) -> Result<Vec<ProductRow>> {
-        Select::new(
-            "SELECT p.id, p.name, p.folder, p.archive_name, p.revision, p.catg, j.recipe, p.arm, p.night, p.set_id, p.job_id,
+const SELECT: &str =
+    "SELECT p.id, p.name, p.folder, p.archive_name, p.revision, p.catg, j.recipe, p.arm, p.night, p.set_id, p.job_id,
                     p.verdict, p.state, p.state_why, p.n_combined, p.size, p.sha256,
                     coalesce((SELECT group_concat(sink || ': ' || state, ', ') FROM (
                         SELECT sink, state FROM delivery WHERE product_id = p.id ORDER BY sink)), '') AS deliveries,
                     p.created_us
-             FROM product p JOIN job j ON j.id = p.job_id",
-        )
-        .equal("p.night", filter.night.as_deref())
-        .arm("p.arm", filter)
-        .any_equal(&["p.state", "p.verdict"], filter.state.as_deref())
-        .only("p.state <> 'superseded'", filter.state.is_none())
-        .equal("j.recipe", filter.recipe.as_deref())
-        .any_contains(&["p.name", "p.catg"], filter.text.as_deref())
-        .page("p.id", filter)
-        .build_query_as()
-        .fetch_all(self.reader())
-        .await
-        .during("list products")
+             FROM product p JOIN job j ON j.id = p.job_id";
+
+impl Catalogue {
+    /// Products, newest first. Superseded ones are listed only when asked for by state.
+    pub async fn products(&self, filter: &Filter) -> Result<Vec<ProductRow>> {
+        Select::new(SELECT)
+            .equal("p.night", filter.night.as_deref())
+            .arm("p.arm", filter)
+            .any_equal(&["p.state", "p.verdict"], filter.state.as_deref())
+            .only("p.state <> 'superseded'", filter.state.is_none())
+            .equal("j.recipe", filter.recipe.as_deref())
+            .any_contains(&["p.name", "p.catg"], filter.text.as_deref())
+            .page("p.id", filter)
+            .build_query_as()
+            .fetch_all(self.reader())
+            .await
+            .during("list products")
+    }
+
+    /// A product by its row id.
+    pub async fn product_row(&self, id: i64) -> Result<Option<ProductRow>> {
+        Select::new(SELECT)
+            .id("p.id", id)
+            .builder
+            .build_query_as()
+            .fetch_optional(self.reader())
+            .await
+            .during("read a product")
+    }
+
+    /// Every product of a set, its replaced revisions left out.
+    pub async fn products_of_set(&self, id: i64) -> Result<Vec<ProductRow>> {
+        Select::new(SELECT)
+            .id("p.set_id", id)
+            .only("p.state <> 'superseded'", true)
+            .builder
+            .push(" ORDER BY p.id")
+            .build_query_as()
+            .fetch_all(self.reader())
+            .await
+            .during("list the products of a set")
     }
 }

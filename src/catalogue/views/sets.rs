@@ -49,26 +49,37 @@ pub struct SetRow {
     pub changed_us: i64,
 }
 
-impl Catalogue {
-    /// Sets, newest first. Sets whose frames have all moved elsewhere are listed only when asked for by state `empty`.
-    pub async fn sets(&self, filter: &Filter) -> Result<Vec<SetRow>> {
-        Select::new(
-            "SELECT id, name, recipe, arm, night, object, n_frames, n_planned, n_seen, state, why, mjd_first, job_id, job_state,
+const SELECT: &str = "SELECT id, name, recipe, arm, night, object, n_frames, n_planned, n_seen, state, why, mjd_first, job_id, job_state,
                     CASE WHEN job_state = 'waiting' THEN waits_for ELSE '' END AS waits_for,
                     CASE WHEN job_state = 'waiting' THEN deadline_us END AS deadline_us,
                     coalesce(job_error, '') AS error, n_products, changed_us
-             FROM set_account",
-        )
-        .equal("night", filter.night.as_deref())
-        .arm("arm", filter)
-        .any_equal(&["state", "job_state"], filter.state.as_deref())
-        .equal("recipe", filter.recipe.as_deref())
-        .only("state <> 'empty'", filter.state.as_deref() != Some("empty"))
-        .any_contains(&["name", "object"], filter.text.as_deref())
-        .page("id", filter)
-        .build_query_as()
-        .fetch_all(self.reader())
-        .await
-        .during("list sets")
+             FROM set_account";
+
+impl Catalogue {
+    /// Sets, newest first. Sets whose frames have all moved elsewhere are listed only when asked for by state `empty`.
+    pub async fn sets(&self, filter: &Filter) -> Result<Vec<SetRow>> {
+        Select::new(SELECT)
+            .equal("night", filter.night.as_deref())
+            .arm("arm", filter)
+            .any_equal(&["state", "job_state"], filter.state.as_deref())
+            .equal("recipe", filter.recipe.as_deref())
+            .only("state <> 'empty'", filter.state.as_deref() != Some("empty"))
+            .any_contains(&["name", "object"], filter.text.as_deref())
+            .page("id", filter)
+            .build_query_as()
+            .fetch_all(self.reader())
+            .await
+            .during("list sets")
+    }
+
+    /// A set by its row id.
+    pub async fn set_row(&self, id: i64) -> Result<Option<SetRow>> {
+        Select::new(SELECT)
+            .id("id", id)
+            .builder
+            .build_query_as()
+            .fetch_optional(self.reader())
+            .await
+            .during("read a set")
     }
 }
