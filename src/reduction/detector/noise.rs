@@ -42,7 +42,7 @@ pub fn survey(stack: &RawStack, max_invalid: f64) -> Vec<FrameSurvey> {
     let (rows, columns) = stack.shape();
     let frames = stack.len();
     let pairs = (frames * frames.saturating_sub(1) / 2).max(1);
-    let wanted = (1_000_000 / pairs).clamp(4096, 32_768);
+    let wanted = (1_000_000 / pairs).clamp(4096, 16_384);
     let step = (rows * columns / wanted).max(1).min(rows);
     let lines: Vec<usize> = (step / 2..rows).step_by(step).collect();
     let samples: Vec<Vec<f32>> = (0..frames)

@@ -9,12 +9,12 @@ use rayon::prelude::*;
 
 use super::trim::RawStack;
 use crate::numerics::linear::fit_line;
-use crate::numerics::robust::{clipped, clipped_mean_known};
+use crate::numerics::robust::{clipped, clipped_mean_known, mean_and_reach};
 
 /// Outlier cut within the border, in sigmas.
 const CUT: f64 = 5.0;
 /// Border pixels that suffice for the noise.
-const SAMPLES: usize = 32_768;
+const SAMPLES: usize = 16_384;
 
 /// What the unexposed pixels of a set of frames show, in electrons.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,11 +129,9 @@ pub fn measure(stack: &RawStack) -> Option<Border> {
 /// The mean, when no value is further from it than `reach` and so nothing needs clipping. `None` otherwise, also when a
 /// value is not finite.
 fn plain_mean(values: &[f32], reach: f64) -> Option<(f64, usize)> {
-    let pivot = *values.first()?;
-    let mean = pivot + values.iter().map(|value| value - pivot).sum::<f32>() / values.len() as f32;
-    let largest = values.iter().fold(0.0f32, |largest, value| largest.max((value - mean).abs()));
-    // a NaN among the values makes the mean NaN, which no comparison lets pass
-    (mean.is_finite() && f64::from(largest) <= reach).then_some((mean.into(), values.len()))
+    let (mean, largest) = mean_and_reach(values);
+    // NaN lets no comparison pass
+    (f64::from(largest) <= reach).then_some((mean.into(), values.len()))
 }
 
 /// Column ranges of the unexposed pixels of a raw row.
