@@ -552,7 +552,9 @@ mod tests {
         ) {
             let rows: Vec<&[f32]> = values.chunks(40).collect();
             let mut model = RowModel::new(40);
-            (model.variance.fill(100.0), model.background.fill(100.0), model.scatter.fill(1000.0));
+            model.variance.fill(100.0);
+            model.background.fill(100.0);
+            model.scatter.fill(1000.0);
             let weights = FrameWeights::new(vec![1.0; 5]);
             let (mut out, mut sums, mut unusual) = (vec![0.0; 40], StackSums::new(5), vec![]);
             let offsets = [offset, 0.0, -offset, 0.0, 0.0];

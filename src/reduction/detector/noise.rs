@@ -204,7 +204,7 @@ pub fn measure(stack: &RawStack, offset: &[Vec<f32>], noise: &[f64]) -> Option<N
     }
     level.iter_mut().for_each(|sum| *sum /= pixels);
     let mean_variance = squares / pixels;
-    if !(mean_variance > 0.0) {
+    if mean_variance.is_nan() || mean_variance <= 0.0 {
         return None;
     }
     let level_error = (mean_variance * (1.0 - 1.0 / frames as f64) / pixels).sqrt();

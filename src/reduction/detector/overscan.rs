@@ -190,8 +190,8 @@ pub fn row_correction(stack: &RawStack, rows: &BorderRows, significance: f64) ->
     let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
     for r in 0..count {
         let shared = shared_part(&rows.deviation, r);
-        for k in 0..frames {
-            let (x, y) = (rows.deviation[k][r] - shared, exposed[k][r]);
+        for (border, exposed) in rows.deviation.iter().zip(&exposed) {
+            let (x, y) = (border[r] - shared, exposed[r]);
             if y.is_finite() {
                 xx += x * x;
                 xy += x * y;

@@ -40,8 +40,8 @@ fn block_means(raw: &RawStack, frame: usize, offset: &[f32], level: f32) -> Arra
         for (i, line) in means.chunks_mut(across).enumerate() {
             sums.fill(0.0);
             let first = (part * LINES + i) * BLOCK;
-            for r in first..first + BLOCK {
-                let below = offset[r] + level;
+            for (r, offset) in offset.iter().enumerate().skip(first).take(BLOCK) {
+                let below = offset + level;
                 for (sum, adu) in sums.iter_mut().zip(raw.science_row(frame, r)) {
                     // an invalid pixel counts as one at the level
                     let value = raw.electrons(*adu) - below;

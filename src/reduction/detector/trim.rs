@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn regions() -> Regions {
-        Regions { columns: 2..5, rows: 1..3, side_columns: vec![0..2], edge_rows: vec![0..1] }
+        Regions { columns: 2..5, rows: 1..3, side_columns: vec![0..2, 5..6], edge_rows: vec![] }
     }
 
     #[test]
