@@ -50,7 +50,7 @@ pub async fn reduce(
 
 async fn work(engine: &Engine, cancel: &CancellationToken, progress: &impl Fn(BatchProgress)) -> Result<Batch, DaemonError> {
     progress(BatchProgress::Ingest);
-    let ingest = engine.ingest()?;
+    let ingest = engine.ingest();
     while !cancel.is_cancelled() && ingest.scan_once().await?.pending {}
     engine.association.pass().await?;
     engine.association.close_all_templates().await?;

@@ -14,13 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::delivery;
 use crate::fault::chain;
-use crate::ingest::Ingest;
 use crate::liveness::Liveness;
 use crate::scheduler::store;
 use crate::service::{self, Service, ServiceInfo};
 
 pub use batch::{Batch, BatchProgress, reduce};
-pub use engine::{DaemonError, Engine, Mode};
+pub use engine::{CheckedRules, DaemonError, Engine, Mode};
 
 /// Where the status page of a running daemon is.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -44,7 +43,7 @@ pub async fn run(
     let liveness = Liveness::new();
     let mut tasks = JoinSet::new();
     let address = start_service(&engine, &liveness, &cancel, &mut tasks).await?;
-    start_tasks(&engine, engine.ingest()?, &liveness, &cancel, &mut tasks);
+    start_tasks(&engine, &liveness, &cancel, &mut tasks);
     engine.catalogue.set_fact("started", &engine.boot_id).await?;
     ready(address);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -110,7 +109,6 @@ async fn start_service(
 
 fn start_tasks(
     engine: &Engine,
-    ingest: Ingest,
     liveness: &Liveness,
     cancel: &CancellationToken,
     tasks: &mut JoinSet<Result<(), DaemonError>>,
@@ -120,8 +118,9 @@ fn start_tasks(
         liveness.expect(name, Duration::from_secs(allowed));
     }
     let (token, beat) = (cancel.clone(), liveness.clone());
+    let ingest = engine.ingest().ticking(move || beat.tick("ingest"));
     tasks.spawn(async move {
-        ingest.run(token, move || beat.tick("ingest")).await;
+        ingest.run(token).await;
         Ok(())
     });
     let (association, token, beat) = (engine.association.clone(), cancel.clone(), liveness.clone());
