@@ -97,6 +97,7 @@ pub struct State {
     pub moods: VecDeque<Mood>,
     /// Whims and moods at random, with this chance.
     pub random: Option<(Pcg32, f64)>,
+    pub connections: usize,
     pub offers: usize,
     pub questions: usize,
     /// What no client may do.
@@ -139,6 +140,7 @@ impl Double {
         let task = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { return };
+                shared.lock().unwrap().connections += 1;
                 // A client that is cut off is none of the server's business.
                 serve(stream, &shared).await.ok();
             }
