@@ -340,9 +340,8 @@ async fn offer(
         Whim::Close => return Ok(()),
         Whim::Busy => return stream.write_all(b"HTTP/1.0 503 Service Unavailable\r\n\r\n").await,
         Whim::CloseMidBody => {
-            let mut some = vec![0; 1000];
-            stream.read(&mut some).await?;
-            return Ok(());
+            let mut some = [0; 1000];
+            return stream.read_exact(&mut some).await.map(|_| ());
         }
         _ => {}
     }
