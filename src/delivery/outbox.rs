@@ -220,7 +220,8 @@ impl ArchiveOutbox {
     /// The other side has it and has not stored it.
     async fn wait(&mut self, item: &ArchiveItem, why: &str) -> Result<Step, CatalogueError> {
         let now = self.now_us();
-        let memo = memo_of(item);
+        // An operator's retry begins the wait anew.
+        let memo = if item.state == "queued" { Memo::default() } else { memo_of(item) };
         let since = memo.since_us.unwrap_or(now);
         if now - since > us(self.pace.buffered_longest) {
             let error = format!(
@@ -283,7 +284,8 @@ impl ArchiveOutbox {
         }
         if fault.scope() == Scope::Sink {
             let pause = self.outage(fault);
-            self.put_off(item, kept(item), fault, pause).await?;
+            // Longer than the archive's own pause: if it is this item that trips it, the others come first.
+            self.put_off(item, kept(item), fault, pause * 2).await?;
             return Ok(Step::Pause(pause));
         }
         let pause = self.backoff.pause(item.attempts.max(1));

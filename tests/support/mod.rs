@@ -203,17 +203,17 @@ impl Rig {
         rows
     }
 
-    /// What an operator's retry does: the item is queued again.
+    /// What an operator's retry does: all are queued again, at once.
     pub async fn retry_parked(&self) {
         use soxsd::catalogue::DeliveryId;
         use soxsd::catalogue::deliveries::DeliveryChange;
         let parked: Vec<(DeliveryId,)> = self.query("SELECT id FROM delivery WHERE state = 'parked'").await;
+        let mut tx = self.catalogue.begin().await.unwrap();
         for (id,) in parked {
-            let mut tx = self.catalogue.begin().await.unwrap();
             let change = DeliveryChange { why: "retry", ..DeliveryChange::default() };
             tx.move_delivery(id, &["parked"], "queued", &change).await.unwrap();
-            tx.commit().await.unwrap();
         }
+        tx.commit().await.unwrap();
     }
 }
 

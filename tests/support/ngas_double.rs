@@ -97,6 +97,7 @@ pub struct State {
     pub moods: VecDeque<Mood>,
     /// Whims and moods at random, with this chance.
     pub random: Option<(Pcg32, f64)>,
+    pub connections: usize,
     pub offers: usize,
     pub questions: usize,
     /// What no client may do.
@@ -139,6 +140,7 @@ impl Double {
         let task = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { return };
+                shared.lock().unwrap().connections += 1;
                 // A client that is cut off is none of the server's business.
                 serve(stream, &shared).await.ok();
             }
@@ -338,9 +340,8 @@ async fn offer(
         Whim::Close => return Ok(()),
         Whim::Busy => return stream.write_all(b"HTTP/1.0 503 Service Unavailable\r\n\r\n").await,
         Whim::CloseMidBody => {
-            let mut some = vec![0; 1000];
-            stream.read(&mut some).await?;
-            return Ok(());
+            let mut some = [0; 1000];
+            return stream.read_exact(&mut some).await.map(|_| ());
         }
         _ => {}
     }

@@ -219,7 +219,8 @@ impl HealthOutbox {
         }
         self.failures += i64::from(whole);
         let pause = self.backoff.pause(if whole { self.failures } else { item.attempts + 1 });
-        change.not_before_us = self.catalogue.clock().now_us() + us(pause);
+        // Longer than the monitor's own pause: if it is this batch that trips it, the others come first.
+        change.not_before_us = self.catalogue.clock().now_us() + us(if whole { pause * 2 } else { pause });
         warn!(sink = %self.sink, batch = %item.key, pause_s = pause.as_secs_f64(), error = %story, "monitor waits");
         self.moved(item, "sending", "queued", &change).await?;
         Ok(if whole { Step::Pause(pause) } else { Step::On })
