@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::table::{number, render, stamp, terminal_width, text};
+use super::table::{number, prose, render, stamp, terminal_width, text};
 use super::{CliResult, OK, catalogue, local, output};
 use crate::catalogue::acts::{Act, ActOutcome};
 use crate::catalogue::{Catalogue, CatalogueError};
@@ -97,8 +97,8 @@ pub async fn journal(config: &Config, args: &JournalArgs) -> CliResult {
         text("who", 0),
         text("act", 0),
         text("on", 0),
-        text("why", 1),
-        text("result", 2),
+        prose("why", 1),
+        prose("result", 2),
     ];
     let rows: Vec<Vec<String>> = acts
         .into_iter()
