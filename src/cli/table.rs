@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 
+use crate::catalogue::story::one_line;
+
 /// Narrowest useful width of a column of prose.
 const WRAPPED: usize = 24;
 
@@ -112,10 +114,6 @@ fn fitting(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Sh
     hidden.sort_unstable();
     let fits = width.is_none_or(|width| needed(&left) <= width);
     Shown { columns: left.into_iter().map(|(_, index, _)| index).collect(), hidden, fits }
-}
-
-fn one_line(cell: &str) -> String {
-    cell.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// Width of the terminal on standard output; none when it is not a terminal and COLUMNS does not say.
