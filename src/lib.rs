@@ -38,14 +38,23 @@
 //! - Only `catalogue` speaks SQL, only `fits` speaks cfitsio, only `delivery` speaks HTTP to others, only `service` serves it.
 //! - Every change of state is one transaction that also writes why.
 
+pub mod association;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod delivery;
 pub mod fault;
 pub mod fits;
+pub mod ingest;
 pub mod instrument;
+pub mod liveness;
 pub mod numerics;
+pub mod products;
 pub mod quality;
 pub mod recipes;
 pub mod reduction;
+pub mod scheduler;
+pub mod service;
+pub mod simulator;

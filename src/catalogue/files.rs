@@ -19,6 +19,8 @@ pub struct KnownFile {
     pub mtime_us: i64,
     /// `waiting`, `accepted`, `duplicate`, `superseded`, `quarantined`, `ignored` or `gone`.
     pub state: String,
+    /// Stable code of a quarantine; empty otherwise.
+    pub code: String,
     /// When size or time were last seen to change.
     pub changed_us: i64,
     /// When the state was last decided.
@@ -69,19 +71,10 @@ pub enum Accepted {
 impl Catalogue {
     /// Every path met so far.
     pub async fn known_files(&self) -> Result<Vec<KnownFile>> {
-        sqlx::query_as("SELECT id, path, size, mtime_us, state, changed_us, looked_us FROM file")
+        sqlx::query_as("SELECT id, path, size, mtime_us, state, code, changed_us, looked_us FROM file")
             .fetch_all(self.reader())
             .await
             .during("list the files it knows")
-    }
-
-    /// The path that carries a version now, if any does.
-    pub async fn path_of(&self, version: VersionId) -> Result<Option<String>> {
-        sqlx::query_scalar("SELECT path FROM file WHERE version_id = ?1 AND state = 'accepted'")
-            .bind(version)
-            .fetch_optional(self.reader())
-            .await
-            .during("find the file of a frame")
     }
 }
 

@@ -136,8 +136,19 @@ pub struct RawInput {
     pub digest: String,
     /// Typed description.
     pub meta: crate::instrument::FrameMeta,
-    /// The path that carries it; `None` when no file does any more.
-    pub path: Option<String>,
+    /// The file that carries it; `None` when no file does any more.
+    pub file: Option<CarrierFile>,
+}
+
+/// A file as it was when ingest took it in.
+#[derive(Clone, Debug, PartialEq, FromRow)]
+pub struct CarrierFile {
+    /// Absolute path.
+    pub path: String,
+    /// Size in bytes.
+    pub size: i64,
+    /// Modification time, microseconds UTC.
+    pub mtime_us: i64,
 }
 
 /// What changes together with a job's state.
@@ -223,23 +234,46 @@ impl Catalogue {
             .during("count live jobs")
     }
 
+    /// True when no frame waits for a set, no set for a plan, and no job can go on by itself.
+    pub async fn is_idle(&self) -> Result<bool> {
+        sqlx::query_scalar(
+            "SELECT NOT EXISTS (SELECT 1 FROM frame_version WHERE grouped = 0)
+                AND NOT EXISTS (SELECT 1 FROM frame_set WHERE dirty > 0)
+                AND NOT EXISTS (SELECT 1 FROM job WHERE state IN ('waiting', 'ready', 'running'))",
+        )
+        .fetch_one(self.reader())
+        .await
+        .during("look for work")
+    }
+
     /// Raw inputs of a job, in order, with the paths that carry them now.
     pub async fn raw_inputs(&self, job: JobId) -> Result<Vec<RawInput>> {
-        let rows: Vec<(VersionId, String, String, Option<String>)> = sqlx::query_as(
-            "SELECT v.id, v.digest, v.meta, (SELECT path FROM file WHERE version_id = v.id AND state IN ('accepted', 'duplicate')
-                    ORDER BY state, path LIMIT 1)
-             FROM job_input i JOIN frame_version v ON v.id = i.version_id
+        let rows: Vec<(VersionId, String, String)> = sqlx::query_as(
+            "SELECT v.id, v.digest, v.meta FROM job_input i JOIN frame_version v ON v.id = i.version_id
              WHERE i.job_id = ?1 AND i.role = 'raw' ORDER BY i.position",
         )
         .bind(job)
         .fetch_all(self.reader())
         .await
         .during("list the raw inputs of a job")?;
-        rows.into_iter()
-            .map(|(version, digest, meta, path)| {
-                Ok(RawInput { version, digest, meta: super::sets::parse_meta(&meta)?, path })
-            })
-            .collect()
+        let mut inputs = Vec::with_capacity(rows.len());
+        for (version, digest, meta) in rows {
+            let file = self.carrier(version).await?;
+            inputs.push(RawInput { version, digest, meta: super::sets::parse_meta(&meta)?, file });
+        }
+        Ok(inputs)
+    }
+
+    /// The file that carries a version now: the accepted one, else a duplicate.
+    async fn carrier(&self, version: VersionId) -> Result<Option<CarrierFile>> {
+        sqlx::query_as(
+            "SELECT path, size, mtime_us FROM file WHERE version_id = ?1 AND state IN ('accepted', 'duplicate')
+             ORDER BY state, path LIMIT 1",
+        )
+        .bind(version)
+        .fetch_optional(self.reader())
+        .await
+        .during("find the file of a frame")
     }
 
     /// Master inputs of a job, in order.

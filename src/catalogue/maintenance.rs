@@ -50,7 +50,10 @@ impl Catalogue {
             .execute(&self.reader)
             .await
             .during("write a backup")?;
-        crate::fits::atomic::publish(&partial, &target).map_err(io)?;
+        crate::fits::write_atomically::<BackupError>(&target, &crate::fits::Placement::default(), |temporary| {
+            Ok(std::fs::rename(&partial, temporary)?)
+        })
+        .map_err(|error| io(error.0))?;
         for old in backups_beyond(&folder, keep) {
             let _ = std::fs::remove_file(old);
         }
@@ -111,6 +114,21 @@ impl Catalogue {
             .fetch_all(self.reader())
             .await
             .during("read its facts")
+    }
+}
+
+/// A failed step of a backup, as the operating system's error.
+struct BackupError(std::io::Error);
+
+impl From<std::io::Error> for BackupError {
+    fn from(error: std::io::Error) -> Self {
+        BackupError(error)
+    }
+}
+
+impl From<crate::fits::AtomicError> for BackupError {
+    fn from(error: crate::fits::AtomicError) -> Self {
+        BackupError(std::io::Error::other(error))
     }
 }
 

@@ -15,9 +15,10 @@ pub mod files;
 pub mod ids;
 pub mod jobs;
 pub mod maintenance;
+pub mod measures;
 pub mod products;
 #[cfg(test)]
-mod seeded;
+pub(crate) mod seeded;
 pub mod sets;
 pub mod story;
 pub mod target;

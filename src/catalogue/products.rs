@@ -137,6 +137,17 @@ impl Catalogue {
         .during("list the tree of products")
     }
 
+    /// The products of a job that the tree should show.
+    pub async fn products_of(&self, job: JobId) -> Result<Vec<StoredProduct>> {
+        sqlx::query_as(
+            "SELECT id, folder, name, sha256, state FROM product WHERE job_id = ?1 AND state IN ('current', 'bad', 'stale')",
+        )
+        .bind(job)
+        .fetch_all(self.reader())
+        .await
+        .during("list the products of a job")
+    }
+
     /// Is a file of this digest known as a product?
     pub async fn knows_product(&self, sha256: &str) -> Result<bool> {
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM product WHERE sha256 = ?1)")
@@ -289,6 +300,19 @@ impl WriteTx {
                 .during("mark the sets that a master could serve")?;
         }
         Ok(())
+    }
+
+    /// The sets that could use what a set makes must be planned again, because it makes nothing.
+    pub async fn dirty_users_of(&mut self, maker: SetId, recipes: &[String]) -> Result<()> {
+        let maker: Option<(String, f64)> = sqlx::query_as("SELECT arm, mjd_first FROM frame_set WHERE id = ?1")
+            .bind(maker)
+            .fetch_optional(&mut *self.tx)
+            .await
+            .during("read a set")?;
+        match maker {
+            Some((arm, mjd)) => self.dirty_sets_of_recipes(recipes, &arm, mjd).await,
+            None => Ok(()),
+        }
     }
 
     /// Record a metric of a job.

@@ -148,6 +148,15 @@ impl Catalogue {
             .collect()
     }
 
+    /// Name and keys (JSON) of a set.
+    pub async fn set_name_and_keys(&self, set: SetId) -> Result<(String, String)> {
+        sqlx::query_as("SELECT name, keys FROM frame_set WHERE id = ?1")
+            .bind(set)
+            .fetch_one(self.reader())
+            .await
+            .during("read a set")
+    }
+
     /// Templates that may still bring frames.
     pub async fn open_templates(&self) -> Result<Vec<OpenTemplate>> {
         sqlx::query_as(
@@ -309,6 +318,24 @@ impl WriteTx {
             .await
             .during("mark a frame as grouped")
             .map(|_| ())
+    }
+
+    /// The name for a set: its stem, or with a number when another set with the same stem has it.
+    pub async fn free_set_name(&mut self, set: SetId, stem: &str) -> Result<String> {
+        let taken: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM frame_set WHERE id <> ?1 AND name >= ?2 AND name < ?2 || '/'")
+                .bind(set)
+                .bind(stem)
+                .fetch_all(&mut *self.tx)
+                .await
+                .during("name a set")?;
+        let mut name = stem.to_string();
+        let mut number = 1;
+        while taken.contains(&name) {
+            number += 1;
+            name = format!("{stem}-{number}");
+        }
+        Ok(name)
     }
 
     /// Write what a set contains now.

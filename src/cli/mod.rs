@@ -154,11 +154,9 @@ fn run(cli: Cli) -> CliResult {
         _ => {}
     }
     let (config, _) = config::load(&global)?;
-    let engine = matches!(cli.command, Command::Run | Command::Demo(_) | Command::Reduce(_) | Command::Recipe(_));
-    if engine {
-        logging::init(&config.log)?;
-    } else {
-        logging::init_quiet();
+    match cli.command {
+        Command::Run => logging::init(&config.log)?,
+        _ => logging::init_quiet()?,
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

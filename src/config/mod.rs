@@ -74,6 +74,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Whether products flow to archives by themselves.
     pub release: ReleaseConfig,
+    /// Rules that replace the built-in ones.
+    pub rules: RulesConfig,
+    /// Parameters that differ from `config/recipes.toml`, a table per recipe.
+    pub recipes: toml::Table,
     /// Archives.
     #[serde(default)]
     pub archive: Vec<ArchiveConfig>,
@@ -94,6 +98,18 @@ pub struct PathsConfig {
     pub reduced: PathBuf,
     /// SOF files; empty for `<work>/sof`.
     pub sof: PathBuf,
+}
+
+/// Rules that replace the built-in ones; an empty path keeps those.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesConfig {
+    /// In place of `config/classification.toml`.
+    pub classification: PathBuf,
+    /// In place of `config/association.toml`.
+    pub association: PathBuf,
+    /// In place of `config/qc.toml`.
+    pub qc: PathBuf,
 }
 
 /// How new frames are noticed.
@@ -140,7 +156,9 @@ pub enum Policy {
 pub struct AssociationConfig {
     /// Choice of masters.
     pub policy: Policy,
-    /// Seconds after which an unfinished template is closed.
+    /// Seconds after which an unfinished template is closed when a later one of the same arm has begun.
+    pub template_grace_s: f64,
+    /// Seconds after its last frame at which an unfinished template is closed.
     pub template_deadline_s: f64,
     /// Seconds to wait for a better master in the making.
     pub wait_for_better_s: f64,
@@ -237,6 +255,7 @@ impl Config {
         not_negative("ingest.settle_s", ingest.settle_s)?;
         not_negative("ingest.incomplete_deadline_s", ingest.incomplete_deadline_s)?;
         at_least_one("ingest.max_file_mib", ingest.max_file_mib)?;
+        not_negative("association.template_grace_s", association.template_grace_s)?;
         not_negative("association.template_deadline_s", association.template_deadline_s)?;
         not_negative("association.wait_for_better_s", association.wait_for_better_s)?;
         not_negative("association.wait_for_master_s", association.wait_for_master_s)?;
@@ -280,6 +299,16 @@ impl Config {
         } else {
             self.health.clone()
         }
+    }
+
+    /// The text of a rules file and what to call it in errors: the file given, else the built-in text.
+    pub fn rules_text(given: &Path, builtin: &str, name: &str) -> Result<(String, String), ConfigError> {
+        if given.as_os_str().is_empty() {
+            return Ok((builtin.to_string(), name.to_string()));
+        }
+        let text =
+            std::fs::read_to_string(given).map_err(|source| ConfigError::Read { path: given.to_path_buf(), source })?;
+        Ok((text, given.display().to_string()))
     }
 
     /// The effective configuration as TOML.

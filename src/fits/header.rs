@@ -153,8 +153,12 @@ impl Header {
 
     /// Replace the value of a keyword, or append a card when there is none. No duplicate cards can come about.
     pub fn set(&mut self, keyword: &str, value: impl Into<Value>, comment: &str) {
-        let card = Card { keyword: keyword.to_string(), value: Some(value.into()), comment: comment.to_string() };
-        match self.cards.iter_mut().find(|card| card.keyword == keyword) {
+        self.replace(Card { keyword: keyword.to_string(), value: Some(value.into()), comment: comment.to_string() });
+    }
+
+    /// Put a card in the place of the first one with its keyword, or append it.
+    pub fn replace(&mut self, card: Card) {
+        match self.cards.iter_mut().find(|present| present.keyword == card.keyword) {
             Some(present) => *present = card,
             None => self.cards.push(card),
         }
@@ -163,6 +167,11 @@ impl Header {
     /// Append a card as it is (for COMMENT, HISTORY and for reading files).
     pub fn push(&mut self, card: Card) {
         self.cards.push(card);
+    }
+
+    /// The card that was appended last; for continued strings.
+    pub(super) fn last_mut(&mut self) -> Option<&mut Card> {
+        self.cards.last_mut()
     }
 
     /// Remove every card with this keyword.

@@ -5,7 +5,26 @@
 //! What never lives here: what a keyword means for SOXS (`instrument`), what a product is called (`products`).
 
 pub mod atomic;
+mod card;
+mod cfitsio;
+mod checksum;
+pub mod compress;
 pub mod digest;
+pub mod error;
 pub mod header;
+pub mod read;
+pub mod scan;
+pub mod write;
 
+pub use atomic::{AtomicError, Placement, publish_link, write_atomically};
+pub use cfitsio::Status;
+pub use compress::Compression;
+pub use digest::FileDigests;
+pub use error::FitsError;
 pub use header::{Card, Header, HeaderError, Value};
+pub use read::{Plane, PlaneArray, RawImage, ReadLimits, cfitsio_check, read_image, read_planes, verify_checksums};
+pub use scan::{Hdu, Scan, ScanError, ScanLimits, peek, scan};
+pub use write::{ImageHdu, PlaneData, write_images};
+
+#[cfg(test)]
+mod tests;

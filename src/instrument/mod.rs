@@ -3,6 +3,10 @@
 //! What lives here: types and the checked data files behind them (`config/classification.toml`,
 //! `calibrations/detectors.toml`). What never lives here: files, databases, pixels.
 
+pub mod classification;
+pub mod detector;
 pub mod frame;
 
+pub use classification::{Classification, ClassificationError, ClassifyError};
+pub use detector::{Detector, DetectorError, Detectors, Geometry};
 pub use frame::{Arm, Binning, FrameMeta, Night, Usage};

@@ -1,3 +1,11 @@
-//! Statistics, stacking and transforms on plain arrays.
+//! Statistics, stacking, fits and transforms.
 //!
-//! What never lives here: FITS, astronomy, files, clocks.
+//! What lives here: functions on slices and arrays of numbers. Images are `f32`, sums are `f64`, and every parallel
+//! reduction runs over fixed chunks that are combined in order, so that no result depends on the number of threads.
+//! What never lives here: FITS, detectors, astronomy.
+
+pub mod blocks;
+pub mod fft;
+pub mod linear;
+pub mod robust;
+pub mod stack;

@@ -1,12 +1,45 @@
 //! Recipes: functions from typed inputs to products and QC.
 //!
-//! What lives here: one file per recipe and the contract they share. A recipe is given arrays with their description
-//! and gives back arrays with variance and quality, metrics and remarks.
+//! What lives here: one file per recipe, the contract they share ([`contract`]), the check of their inputs ([`inputs`])
+//! and of their parameters ([`parameters`]). A recipe is given arrays with their description and gives back arrays with
+//! variance and quality, metrics and remarks.
 //! What never lives here: paths, FITS, clocks, the catalogue, the network. The same function serves the daemon,
 //! `soxsd recipe`, the tests and the benchmarks.
 
 pub mod contract;
+pub mod inputs;
+pub mod mbias;
+pub mod mdark;
+pub mod parameters;
+pub mod stack_master;
 
 pub use contract::{
     MasterImage, ProductImage, RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
 };
+
+/// Every recipe.
+pub fn all() -> &'static [&'static dyn Recipe] {
+    &[&mbias::MasterBias, &mdark::MasterDark]
+}
+
+/// The recipe of that name.
+pub fn by_name(name: &str) -> Option<&'static dyn Recipe> {
+    all().iter().copied().find(|recipe| recipe.name() == name)
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod registry_tests {
+    #[test]
+    fn names_are_unique_and_have_valid_defaults() {
+        for recipe in super::all() {
+            assert_eq!(super::by_name(recipe.name()).map(|found| found.name()), Some(recipe.name()));
+            recipe.check_parameters(&toml::Table::new()).unwrap();
+            recipe.check_parameters(&super::parameters::defaults(recipe.name())).unwrap();
+        }
+        assert_eq!(super::all().len(), 2);
+        assert!(super::by_name("mflat").is_none());
+    }
+}

@@ -3,4 +3,5 @@
 //! What lives here: detector effects, later geometry, spectra and images, on arrays with variance and quality.
 //! What never lives here: FITS, databases, file names.
 
+pub mod detector;
 pub mod flags;

@@ -1,0 +1,135 @@
+//! The header of a product: what survives of the first raw frame's, then what was made of which inputs how, then QC.
+
+use jiff::Timestamp;
+
+use crate::fits::{Card, Header, Value};
+use crate::quality::QcMetric;
+use crate::recipes::ProductImage;
+
+/// A raw frame that went in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawInput {
+    /// Data id.
+    pub name: String,
+    /// `<DPR TYPE>_<ARM>`, the tag of SOF files.
+    pub category: String,
+    /// sha256 of the uncompressed stream.
+    pub sha256: String,
+}
+
+/// A master that went in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalibrationInput {
+    /// File name.
+    pub name: String,
+    /// PRO CATG.
+    pub category: String,
+    /// md5 of the file, as the reference pipeline records it.
+    pub md5: String,
+}
+
+/// Everything that a product says of its origin.
+#[derive(Clone, Debug)]
+pub struct Provenance {
+    /// Recipe: `mbias`.
+    pub recipe: String,
+    /// Version of the recipe's algorithm.
+    pub recipe_version: String,
+    /// `soxsd/0.1.0`.
+    pub software: String,
+    /// Stem of the set's name.
+    pub set_name: String,
+    /// When the job was made: the DATE of the product, the same however often it is made again.
+    pub date: Timestamp,
+    /// Raw frames used, in order.
+    pub raw: Vec<RawInput>,
+    /// Masters used, in order.
+    pub calibrations: Vec<CalibrationInput>,
+    /// Parameters and their values.
+    pub parameters: Vec<(String, String)>,
+}
+
+/// Cards that describe the raw file, not the product.
+const NOT_INHERITED: [&str; 17] = [
+    "SIMPLE", "XTENSION", "BITPIX", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO", "BUNIT", "BLANK", "CHECKSUM", "DATASUM",
+    "INHERIT", "ARCFILE", "ORIGFILE", "DATE", "EXTNAME",
+];
+/// The same, for whole families.
+const NOT_INHERITED_FAMILIES: [&str; 4] = ["NAXIS", "ESO DPR ", "ESO PRO ", "ESO QC "];
+
+/// The primary header of a product.
+pub(super) fn product_header(
+    raw: &Header,
+    product: &ProductImage,
+    arm: &str,
+    provenance: &Provenance,
+    qc: &[QcMetric],
+) -> Header {
+    let mut header = Header::new();
+    for card in raw.cards().iter().filter(|card| is_inherited(card)) {
+        header.push(renamed(card));
+    }
+    header.set("DATE", provenance.date.strftime("%Y-%m-%dT%H:%M:%S%.3f").to_string(), "when the reduction was ordered, UTC");
+    if !product.unit.is_empty() {
+        header.set("BUNIT", product.unit.as_str(), "unit of FLUX and ERRS");
+    }
+    header.set("PROCSOFT", provenance.software.as_str(), "software that made this file");
+    header.set("ESO PRO TYPE", "REDUCED", "type of product");
+    header.set("ESO PRO CATG", format!("{}_{arm}", product.catg), "category of product");
+    header.set("ESO PRO TECH", product.tech.as_str(), "observation technique");
+    header.set("ESO PRO DATANCOM", product.n_combined as i64, "number of raw frames combined");
+    header.set("ESO PRO REC1 ID", format!("soxs-{}", provenance.recipe.replace('_', "-")), "recipe");
+    header.set("ESO PRO REC1 VERS", provenance.recipe_version.as_str(), "version of the recipe");
+    header.set("ESO PRO REC1 PIPE ID", provenance.software.as_str(), "pipeline");
+    header.set("ESO PRO REC1 SOF", provenance.set_name.as_str(), "set of frames");
+    for (number, input) in (1..).zip(&provenance.raw) {
+        header.set(&format!("ESO PRO REC1 RAW{number} NAME"), input.name.as_str(), "");
+        header.set(&format!("ESO PRO REC1 RAW{number} CATG"), input.category.as_str(), "");
+        let digest = input.sha256.get(..32).unwrap_or_default();
+        header.set(&format!("ESO PRO REC1 RAW{number} SHA"), digest, "");
+    }
+    for (number, input) in (1..).zip(&provenance.calibrations) {
+        header.set(&format!("ESO PRO REC1 CAL{number} NAME"), input.name.as_str(), "");
+        header.set(&format!("ESO PRO REC1 CAL{number} CATG"), input.category.as_str(), "");
+        header.set(&format!("ESO PRO REC1 CAL{number} DATAMD5"), input.md5.as_str(), "");
+    }
+    for (number, (name, value)) in (1..).zip(&provenance.parameters) {
+        header.set(&format!("ESO PRO REC1 PARAM{number} NAME"), name.as_str(), "");
+        header.set(&format!("ESO PRO REC1 PARAM{number} VALUE"), value.as_str(), "");
+    }
+    for metric in qc.iter().filter(|metric| metric.to_header) {
+        if let Some(value) = metric.number() {
+            let order = if metric.order == "-1" { String::new() } else { format!(" O{}", metric.order) };
+            let unit = if metric.unit.is_empty() { String::new() } else { format!("[{}] ", metric.unit) };
+            header.set(&format!("ESO QC {}{order}", metric.name), value, &format!("{unit}{}", metric.comment));
+        }
+    }
+    header
+}
+
+fn is_inherited(card: &Card) -> bool {
+    let keyword = card.keyword.as_str();
+    let named = NOT_INHERITED.contains(&keyword) || NOT_INHERITED_FAMILIES.iter().any(|family| keyword.starts_with(family));
+    let commentary = card.value.is_none();
+    !named && !commentary && is_writable(card)
+}
+
+/// A raw header may hold what a FITS product must not: such a card is left out, the raw frame keeps it.
+fn is_writable(card: &Card) -> bool {
+    let printable = |text: &str| text.chars().all(|character| (' '..='~').contains(&character));
+    let value = match &card.value {
+        Some(Value::Text(text)) => printable(text),
+        Some(Value::Real(number)) => number.is_finite(),
+        _ => true,
+    };
+    let keyword = card.keyword.chars().all(|character| matches!(character, 'A'..='Z' | '0'..='9' | '-' | '_' | ' '));
+    value && keyword && printable(&card.comment)
+}
+
+fn renamed(card: &Card) -> Card {
+    let keyword = match card.keyword.as_str() {
+        "RADECSYS" => "RADESYS",
+        other => other,
+    };
+    Card { keyword: keyword.to_string(), ..card.clone() }
+}

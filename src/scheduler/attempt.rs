@@ -1,0 +1,311 @@
+//! One attempt: read the inputs, run the recipe, judge its metrics, write the products.
+//!
+//! Everything here is blocking and runs on the executor, or in `soxsd recipe`. Nothing is recorded here: whoever ordered
+//! the attempt does that.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::store::{self, StoreError};
+use crate::catalogue::products::{JudgedMetric, NewProduct};
+use crate::config::Workspace;
+use crate::fault::{Classified, FaultClass};
+use crate::fits::{FitsError, Header, PlaneArray, ReadLimits, read_image, read_planes};
+use crate::instrument::{FrameMeta, Night};
+use crate::products::{CalibrationInput, ProductError, Provenance, RawInput, SofEntry, sof, write_product};
+use crate::quality::{Limits, QcMetric, Verdict};
+use crate::recipes::{self, MasterImage, ProductImage, RawFrame, RecipeError, RecipeInput, RecipeOutput};
+
+/// A raw frame to be used.
+#[derive(Clone, Debug)]
+pub struct OrderedFrame {
+    /// Typed description.
+    pub meta: FrameMeta,
+    /// sha256 of the uncompressed stream.
+    pub digest: String,
+    /// The file that carries it; `None` when no file does any more.
+    pub file: Option<OrderedFile>,
+}
+
+/// A file as it was when its content was digested.
+#[derive(Clone, Debug)]
+pub struct OrderedFile {
+    /// Path.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub size: i64,
+    /// Modification time, microseconds UTC.
+    pub mtime_us: i64,
+}
+
+/// A master to be used.
+#[derive(Clone, Debug)]
+pub struct OrderedMaster {
+    /// File name in the tree of products.
+    pub name: String,
+    /// PRO CATG with the arm.
+    pub catg: String,
+    /// md5 of the file.
+    pub md5: String,
+    /// Where it is read from.
+    pub path: PathBuf,
+    /// Where people find it: the path in the SOF.
+    pub shown: PathBuf,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Recipe.
+    pub recipe: String,
+    /// All its parameters.
+    pub parameters: toml::Table,
+    /// When it was ordered: the DATE of the products.
+    pub ordered: Timestamp,
+    /// Name of the set: stem of the products.
+    pub set_name: String,
+    /// Raw frames.
+    pub raw: Vec<OrderedFrame>,
+    /// Masters.
+    pub masters: Vec<OrderedMaster>,
+    /// Header of the first raw frame.
+    pub header: Header,
+}
+
+/// What the recipe gave, judged.
+#[derive(Clone, Debug)]
+pub struct Reduced {
+    /// Products in memory, frames left out, remarks.
+    pub output: RecipeOutput,
+    /// Metrics with verdicts.
+    pub qc: Vec<JudgedMetric>,
+    /// Worst verdict.
+    pub verdict: Verdict,
+    /// What the products say of their origin.
+    pub provenance: Provenance,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// No file carries a raw frame any more.
+    #[error("no file carries frame {data_id} any more; put it back below a raw root")]
+    Gone {
+        /// Data id.
+        data_id: String,
+    },
+    /// A raw file is not what ingest took in.
+    #[error("{} has changed since it was taken in; it will be looked at again", path.display())]
+    Changed {
+        /// File.
+        path: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] FitsError),
+    /// A master lacks a plane.
+    #[error("master {name} has no plane {plane}")]
+    Master {
+        /// File name.
+        name: String,
+        /// Plane.
+        plane: &'static str,
+    },
+    /// The recipe is not known.
+    #[error("recipe {recipe} is not part of this build")]
+    NoRecipe {
+        /// Recipe.
+        recipe: String,
+    },
+    /// The recipe gave nothing.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A product cannot be written.
+    #[error(transparent)]
+    Product(#[from] ProductError),
+    /// A product cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Classified for AttemptError {
+    fn class(&self) -> FaultClass {
+        match self {
+            AttemptError::Gone { .. } => FaultClass::Missing,
+            AttemptError::Changed { .. } => FaultClass::Transient,
+            AttemptError::Read(error) => error.class(),
+            AttemptError::Master { .. } | AttemptError::NoRecipe { .. } => FaultClass::Bug,
+            AttemptError::Recipe(error) => error.class(),
+            AttemptError::Product(error) => error.class(),
+            AttemptError::Store(error) => error.class(),
+        }
+    }
+}
+
+/// Read, verify, run, judge.
+pub fn reduce(order: &Order, limits: &Limits) -> Result<Reduced, AttemptError> {
+    let recipe =
+        recipes::by_name(&order.recipe).ok_or_else(|| AttemptError::NoRecipe { recipe: order.recipe.clone() })?;
+    let metas: Vec<FrameMeta> = order.raw.iter().map(|frame| frame.meta.clone()).collect();
+    recipe.verify(&metas, &order.parameters)?;
+    let frames = order.raw.iter().map(read_frame).collect::<Result<Vec<RawFrame>, AttemptError>>()?;
+    let masters = order.masters.iter().map(read_master).collect::<Result<Vec<MasterImage>, AttemptError>>()?;
+    tracing::info!(frames = frames.len(), masters = masters.len(), "inputs read");
+    let output = recipe.run(RecipeInput { frames, masters }, &order.parameters)?;
+    for remark in &output.remarks {
+        tracing::info!("{remark}");
+    }
+    let qc = judge(order, &output.qc, limits);
+    let verdict = qc.iter().map(|judged| judged.verdict).max().unwrap_or(Verdict::Pass);
+    let provenance = provenance(order, &output, recipe.version());
+    Ok(Reduced { output, qc, verdict, provenance })
+}
+
+/// Write the products of an order into the store, by way of a scratch folder of this name, and its SOF file.
+pub fn store(order: &Order, reduced: &Reduced, workspace: &Workspace, scratch: &str, keys: &str) -> Result<Vec<NewProduct>, AttemptError> {
+    let Some(first) = order.raw.first() else { return Ok(Vec::new()) };
+    let night = Night::of(first.meta.date_obs).to_string();
+    let folder = format!("{night}/soxs-{}", order.recipe.replace('_', "-"));
+    let scratch = workspace.scratch.join(scratch);
+    let io = |source| StoreError::Io { operation: "making", path: scratch.clone(), source };
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch).map_err(io)?;
+    }
+    std::fs::create_dir_all(&scratch).map_err(io)?;
+    let mut products = Vec::with_capacity(reduced.output.products.len());
+    for product in &reduced.output.products {
+        let name = file_name(order, product);
+        let file = scratch.join(&name);
+        write(order, reduced, product, &file)?;
+        let digests = store::put(workspace, &file)?;
+        products.push(NewProduct {
+            catg: format!("{}_{}", product.catg, first.meta.arm),
+            arm: first.meta.arm.to_string(),
+            night: night.clone(),
+            name,
+            folder: folder.clone(),
+            digests,
+            keys: keys.to_string(),
+            mjd: last_mjd(order, &reduced.output),
+            n_combined: product.n_combined as i64,
+        });
+    }
+    std::fs::remove_dir_all(&scratch).map_err(io)?;
+    store::write_text(&workspace.sof.join(format!("{}.sof", order.set_name)), &sof_text(order))?;
+    tracing::info!(products = products.len(), verdict = reduced.verdict.as_str(), "products stored");
+    Ok(products)
+}
+
+/// File name of a product.
+pub fn file_name(order: &Order, product: &ProductImage) -> String {
+    format!("{}{}.fits", order.set_name, product.suffix)
+}
+
+/// Write one product to a new file.
+pub fn write(order: &Order, reduced: &Reduced, product: &ProductImage, file: &std::path::Path) -> Result<(), ProductError> {
+    let arm = order.raw.first().map_or("", |frame| frame.meta.arm.as_str());
+    let name = file_name(order, product);
+    write_product(file, &name, product, arm, &order.header, &reduced.provenance, &reduced.output.qc)
+}
+
+fn read_frame(frame: &OrderedFrame) -> Result<RawFrame, AttemptError> {
+    let file = frame.file.as_ref().ok_or_else(|| AttemptError::Gone { data_id: frame.meta.data_id.clone() })?;
+    // The content was digested when the file was taken in; a file that stands still since then still has it.
+    if !std::fs::metadata(&file.path).is_ok_and(|metadata| stands_still(&metadata, file)) {
+        return Err(AttemptError::Changed { path: file.path.clone() });
+    }
+    let image = read_image(&file.path, &ReadLimits::default())?;
+    Ok(RawFrame { meta: frame.meta.clone(), adu: image.data })
+}
+
+fn stands_still(metadata: &std::fs::Metadata, file: &OrderedFile) -> bool {
+    metadata.len() as i64 == file.size && mtime_us(metadata) == Some(file.mtime_us)
+}
+
+/// Modification time in microseconds UTC.
+pub fn mtime_us(metadata: &std::fs::Metadata) -> Option<i64> {
+    let time = Timestamp::try_from(metadata.modified().ok()?).ok()?;
+    Some(time.as_microsecond())
+}
+
+fn read_master(master: &OrderedMaster) -> Result<MasterImage, AttemptError> {
+    let mut planes = read_planes(&master.path)?;
+    let absent = |plane| AttemptError::Master { name: master.name.clone(), plane };
+    let mut take = |plane: &'static str| {
+        let index = planes.iter().position(|found| found.extname.as_deref() == Some(plane));
+        index.map(|index| planes.swap_remove(index)).ok_or(absent(plane))
+    };
+    let value = take("FLUX")?;
+    let PlaneArray::F32(flux) = value.data else { return Err(absent("FLUX")) };
+    let PlaneArray::F32(errors) = take("ERRS")?.data else { return Err(absent("ERRS")) };
+    let PlaneArray::I32(flags) = take("FLAGS")?.data else { return Err(absent("FLAGS")) };
+    Ok(MasterImage {
+        catg: master.catg.rsplit_once('_').map_or(master.catg.clone(), |(catg, _)| catg.to_string()),
+        value: flux,
+        variance: errors.mapv_into(|error| error * error),
+        flags,
+        ron: value.header.real("ESO QC RAW RON").ok(),
+    })
+}
+
+fn judge(order: &Order, metrics: &[QcMetric], limits: &Limits) -> Vec<JudgedMetric> {
+    let Some(arm) = order.raw.first().map(|frame| frame.meta.arm) else { return Vec::new() };
+    metrics
+        .iter()
+        .map(|metric| {
+            let judged = limits.judge(&order.recipe, arm, metric);
+            if judged.verdict != Verdict::Pass {
+                tracing::warn!(name = metric.name, value = ?metric.number(), min = ?judged.min, max = ?judged.max, verdict = judged.verdict.as_str(), "qc");
+            }
+            JudgedMetric { metric: metric.clone(), verdict: judged.verdict, min: judged.min, max: judged.max }
+        })
+        .collect()
+}
+
+fn used<'a>(order: &'a Order, output: &RecipeOutput) -> impl Iterator<Item = &'a OrderedFrame> {
+    let rejected: Vec<String> = output.rejected.iter().map(|rejected| rejected.data_id.clone()).collect();
+    order.raw.iter().filter(move |frame| !rejected.contains(&frame.meta.data_id))
+}
+
+fn last_mjd(order: &Order, output: &RecipeOutput) -> f64 {
+    used(order, output).map(|frame| frame.meta.mjd_obs).fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// `<DPR TYPE>_<ARM>`.
+fn tag(meta: &FrameMeta) -> String {
+    format!("{}_{}", meta.dpr_type, meta.arm)
+}
+
+fn provenance(order: &Order, output: &RecipeOutput, version: &str) -> Provenance {
+    let raw = used(order, output).map(|frame| RawInput {
+        name: format!("{}.fits", frame.meta.data_id),
+        category: tag(&frame.meta),
+        sha256: frame.digest.clone(),
+    });
+    let calibrations = order.masters.iter().map(|master| CalibrationInput {
+        name: master.name.clone(),
+        category: master.catg.clone(),
+        md5: master.md5.clone(),
+    });
+    Provenance {
+        recipe: order.recipe.clone(),
+        recipe_version: version.to_string(),
+        software: concat!("soxsd/", env!("CARGO_PKG_VERSION")).to_string(),
+        set_name: order.set_name.clone(),
+        date: order.ordered,
+        raw: raw.collect(),
+        calibrations: calibrations.collect(),
+        parameters: order.parameters.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
+    }
+}
+
+fn sof_text(order: &Order) -> String {
+    let raw = order.raw.iter().filter_map(|frame| {
+        let file = frame.file.as_ref()?;
+        Some(SofEntry { path: file.path.clone(), tag: tag(&frame.meta) })
+    });
+    let masters =
+        order.masters.iter().map(|master| SofEntry { path: master.shown.clone(), tag: master.catg.clone() });
+    sof::text(&raw.chain(masters).collect::<Vec<SofEntry>>())
+}

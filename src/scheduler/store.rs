@@ -1,0 +1,133 @@
+//! Where products lie: an immutable store by digest, and a tree of hard links that people and monitors know.
+//!
+//! A file enters the store under its digest before the catalogue knows it; the tree follows what the catalogue says. So
+//! a crash can leave a stored file that nobody knows (removed at the next start) or a link that is missing (made then),
+//! never a product half there.
+
+use std::path::{Path, PathBuf};
+
+use crate::catalogue::products::StoredProduct;
+use crate::config::Workspace;
+use crate::fault::{Classified, FaultClass};
+use crate::fits::{AtomicError, FileDigests, Placement, publish_link, write_atomically};
+
+/// Why a product could not be placed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A step of placing a file failed.
+    #[error(transparent)]
+    Atomic(#[from] AtomicError),
+    /// The operating system refused.
+    #[error("{operation} {path} failed")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// File or folder.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Classified for StoreError {
+    fn class(&self) -> FaultClass {
+        match self {
+            StoreError::Atomic(error) => error.class(),
+            StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => FaultClass::Resource,
+            StoreError::Io { .. } => FaultClass::Transient,
+        }
+    }
+}
+
+/// Move a finished file from the scratch folder into the store. Returns its digests.
+pub fn put(workspace: &Workspace, scratch_file: &Path) -> Result<FileDigests, StoreError> {
+    let digests = FileDigests::of(scratch_file).map_err(io("reading back", scratch_file))?;
+    let stored = workspace.stored(&digests.sha256);
+    make_folder_of(&stored)?;
+    let placement = Placement { scratch: None, read_only: true };
+    write_atomically::<StoreError>(&stored, &placement, |temporary| {
+        std::fs::rename(scratch_file, temporary).map_err(io("moving", scratch_file))
+    })?;
+    Ok(digests)
+}
+
+/// Make the tree show a product.
+pub fn show(workspace: &Workspace, product: &StoredProduct) -> Result<(), StoreError> {
+    let shown = workspace.reduced.join(&product.folder).join(&product.name);
+    make_folder_of(&shown)?;
+    publish_link(&workspace.stored(&product.sha256), &shown)?;
+    Ok(())
+}
+
+/// Write a small text file whole.
+pub fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
+    make_folder_of(path)?;
+    write_atomically::<StoreError>(path, &Placement::default(), |temporary| {
+        std::fs::write(temporary, text).map_err(io("writing", temporary))
+    })
+}
+
+/// Make the folders of the work area and empty the scratch folder.
+pub fn prepare(workspace: &Workspace) -> Result<(), StoreError> {
+    if workspace.scratch.exists() {
+        std::fs::remove_dir_all(&workspace.scratch).map_err(io("emptying", &workspace.scratch))?;
+    }
+    for folder in [&workspace.root, &workspace.store, &workspace.scratch, &workspace.reduced, &workspace.sof] {
+        std::fs::create_dir_all(folder).map_err(io("making", folder))?;
+    }
+    Ok(())
+}
+
+/// A hard link from store to tree must be possible: tried once, at start.
+pub fn check_links(workspace: &Workspace) -> Result<(), StoreError> {
+    let probe = workspace.store.join(".probe");
+    let shown = workspace.reduced.join(".probe");
+    write_text(&probe, "probe\n")?;
+    let linked = publish_link(&probe, &shown);
+    let _ = std::fs::remove_file(&probe);
+    let _ = std::fs::remove_file(&shown);
+    linked.map(|_| ()).map_err(StoreError::from)
+}
+
+/// Every file in the store, by digest.
+pub fn stored_digests(workspace: &Workspace) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    let mut found = Vec::new();
+    for folder in entries(&workspace.store)? {
+        if !folder.is_dir() {
+            continue;
+        }
+        for file in entries(&folder)? {
+            let digest = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            found.push((digest, file));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Remove a stored file that no product uses.
+pub fn remove_orphan(path: &Path) -> Result<(), StoreError> {
+    std::fs::remove_file(path).map_err(io("removing", path))
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let listing = std::fs::read_dir(folder).map_err(io("listing", folder))?;
+    listing.map(|entry| entry.map(|entry| entry.path()).map_err(io("listing", folder))).collect()
+}
+
+/// Make the folder of a file, and make sure that it survives a power cut.
+fn make_folder_of(path: &Path) -> Result<(), StoreError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(io("making", folder))?;
+    // The new entry and the one above it: <night>/<recipe> are made together.
+    for above in folder.ancestors().skip(1).take(2).filter(|above| above.is_dir()) {
+        std::fs::File::open(above).and_then(|entry| entry.sync_all()).map_err(io("syncing", above))?;
+    }
+    Ok(())
+}
+
+fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    move |source| StoreError::Io { operation, path, source }
+}

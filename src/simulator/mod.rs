@@ -1,0 +1,108 @@
+//! A small simulator: raw frames with the headers that the instrument writes, and the truth that went into them.
+//!
+//! Biases and darks are made in detail (structure, read noise, dark signal, hot pixels, cosmic rays, quantisation);
+//! frames of other kinds carry the right headers and a plain level with noise, enough for association and for people.
+//!
+//! What lives here: the plan of a night (`night`), headers (`header`), detectors (`detector`), random streams (`random`)
+//! and files (`file`). What never lives here: anything of `recipes` or `reduction`. The two must not share a mistake.
+
+mod detector;
+mod file;
+mod header;
+mod night;
+mod random;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ndarray::Array2;
+
+use crate::fault::{Classified, FaultClass};
+use crate::fits::{FitsError, Header};
+
+pub use file::{write, write_sparse};
+pub use night::{Exposure, FrameKind, NightPlan, TemplatePlan};
+
+/// Raw pixels as the detector software writes them, rows x columns.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pixels {
+    /// CCD frames: unsigned 16 bit.
+    U16(Array2<u16>),
+    /// Infrared frames: 32-bit floating point.
+    F32(Array2<f32>),
+}
+
+/// What went into a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrameTruth {
+    /// Read noise, electrons.
+    pub ron: f64,
+    /// Electrons per ADU.
+    pub gain: f64,
+    /// Mean of the expected image over the science area, electrons.
+    pub level: f64,
+    /// Shift of the whole frame against the expected image, electrons; prescan, overscan and reference pixels share it.
+    pub offset: f64,
+    /// Dark signal of hot pixels above their surroundings, electrons per second, rows x columns of the raw image; zero
+    /// for ordinary pixels.
+    pub hot: Arc<Array2<f32>>,
+    /// Pixels that a cosmic ray hit, (row, column) of the raw image, sorted, each once.
+    pub cosmics: Vec<(usize, usize)>,
+    /// Expected electrons without noise, offset and cosmic rays, rows x columns of the raw image. The bias level is in it.
+    pub expected: Arc<Array2<f32>>,
+}
+
+/// One simulated raw frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SimFrame {
+    /// File name: `SOXS.2026-03-10T19:00:42.000.fits`.
+    pub name: String,
+    /// Cards without those about the structure of the file.
+    pub header: Header,
+    /// The image.
+    pub pixels: Pixels,
+    /// What went into it.
+    pub truth: FrameTruth,
+}
+
+/// Why nothing could be simulated or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// A template asks for something that the instrument does not have.
+    #[error("template {template} ({kind} in {arm}): {problem}")]
+    Plan {
+        /// Position in the plan, from 1.
+        template: usize,
+        /// Kind of frame.
+        kind: String,
+        /// Arm.
+        arm: String,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+    /// A frame could not be written as FITS.
+    #[error(transparent)]
+    Fits(#[from] FitsError),
+    /// A sparse file could not be made.
+    #[error("{operation} {}", path.display())]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl Classified for SimError {
+    fn class(&self) -> FaultClass {
+        match self {
+            SimError::Plan { .. } => FaultClass::Config,
+            SimError::Fits(error) => error.class(),
+            SimError::File { .. } => FaultClass::Resource,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The arrows of the house point one way: each room may use only the rooms listed for it, and each foreign language
+//! (SQL, cfitsio, HTTP) is spoken in one room only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room, and the rooms that it may use.
+const MAY_USE: [(&str, &[&str]); 20] = [
+    ("fault", &[]),
+    ("clock", &[]),
+    ("liveness", &[]),
+    ("numerics", &[]),
+    ("fits", &["fault"]),
+    ("instrument", &["fault", "fits"]),
+    ("quality", &["fault", "instrument"]),
+    ("reduction", &["fault", "instrument", "numerics"]),
+    ("recipes", &["fault", "instrument", "numerics", "quality", "reduction"]),
+    ("config", &["fault"]),
+    ("products", &["fault", "fits", "instrument", "quality", "recipes", "reduction"]),
+    ("catalogue", &["clock", "fault", "fits", "instrument", "quality"]),
+    ("ingest", &["catalogue", "clock", "config", "fault", "fits", "instrument"]),
+    ("association", &["catalogue", "clock", "config", "fault", "instrument"]),
+    (
+        "scheduler",
+        &["association", "catalogue", "clock", "config", "fault", "fits", "instrument", "products", "quality", "recipes"],
+    ),
+    ("delivery", &["catalogue", "clock", "config", "fault", "fits"]),
+    ("service", &["catalogue", "clock", "config", "delivery", "fault", "fits", "instrument", "liveness"]),
+    ("simulator", &["fault", "fits", "instrument"]),
+    (
+        "daemon",
+        &[
+            "association", "catalogue", "clock", "config", "delivery", "fault", "fits", "ingest", "instrument", "liveness",
+            "quality", "recipes", "scheduler", "service", "simulator",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "association", "catalogue", "clock", "config", "daemon", "delivery", "fault", "fits", "ingest", "instrument",
+            "products", "quality", "recipes", "scheduler", "service", "simulator",
+        ],
+    ),
+];
+
+/// A word that betrays a foreign language, and the only rooms that may say it.
+const SPOKEN_IN: [(&str, &[&str]); 8] = [
+    ("sqlx::", &["catalogue"]),
+    ("fitsio::", &["fits"]),
+    ("reqwest::", &["delivery", "cli"]),
+    ("axum::", &["service"]),
+    ("clap::", &["cli"]),
+    ("notify::", &["ingest"]),
+    ("Timestamp::now", &["clock", "scheduler/joblog.rs"]),
+    ("SystemTime::now", &[]),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Path below src, the room it belongs to, and its code without comments and without its tests.
+fn rooms() -> Vec<(String, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    paths
+        .into_iter()
+        .map(|path| {
+            let below = path.strip_prefix(&root).expect("below src").display().to_string();
+            let room = below.split(['/', '.']).next().unwrap_or_default().to_string();
+            let text = fs::read_to_string(&path).expect("readable");
+            let code: Vec<&str> = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default()
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            (below, room, code.join("\n"))
+        })
+        .filter(|(below, _, _)| !below.contains("tests"))
+        .collect()
+}
+
+#[test]
+fn every_arrow_points_down() {
+    let mut wrong = Vec::new();
+    for (below, room, code) in rooms() {
+        if matches!(room.as_str(), "lib" | "main") {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!("{below}: room {room} is not in the table"));
+            continue;
+        };
+        for part in code.split("crate::").skip(1) {
+            let used: String = part.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let is_room = MAY_USE.iter().any(|(name, _)| *name == used);
+            if is_room && used != room && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{below} uses {used}"));
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_language_is_spoken_in_its_room() {
+    let mut wrong = Vec::new();
+    for (below, room, code) in rooms() {
+        for (word, allowed) in SPOKEN_IN {
+            if code.contains(word) && !allowed.contains(&room.as_str()) && !allowed.contains(&below.as_str()) {
+                wrong.push(format!("{below} says {word}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
