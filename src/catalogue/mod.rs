@@ -249,10 +249,11 @@ impl Catalogue {
 
     /// Close all connections after writing back the log.
     pub async fn close(&self) {
+        // Readers first: only the last connection writes the log back, and a reader cannot.
+        self.reader.close().await;
         if let Some(writer) = &self.writer {
             writer.pool.close().await;
         }
-        self.reader.close().await;
     }
 
     pub(crate) fn reader(&self) -> &SqlitePool {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::table::{number, render, stamp, terminal_width, text};
+use super::table::{number, prose, render, stamp, terminal_width, text};
 use super::{CliResult, OK, catalogue, local, output};
 use crate::catalogue::acts::{Act, ActOutcome};
+use crate::catalogue::story::one_line;
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -78,7 +79,8 @@ fn show(outcome: &ActOutcome, json: bool) -> Result<(), super::CliError> {
     if json {
         return output::json(outcome);
     }
-    let lines: Vec<String> = outcome.changes.iter().map(|change| format!("{}: {change}", outcome.target)).collect();
+    let lines: Vec<String> =
+        outcome.changes.iter().map(|change| format!("{}: {}", outcome.target, one_line(change))).collect();
     output::print(&lines.join("\n"))
 }
 
@@ -97,8 +99,8 @@ pub async fn journal(config: &Config, args: &JournalArgs) -> CliResult {
         text("who", 0),
         text("act", 0),
         text("on", 0),
-        text("why", 1),
-        text("result", 2),
+        prose("why", 1),
+        prose("result", 2),
     ];
     let rows: Vec<Vec<String>> = acts
         .into_iter()

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::table::{Column, duration, number, render, stamp, terminal_width, text};
+use super::table::{Column, duration, number, prose, render, stamp, terminal_width, text};
 use super::{CliResult, OK, catalogue, output};
 use crate::catalogue::views::{DEFAULT_LIMIT, DeliveryRow, Filter, FrameRow, JobRow, ProductRow, QcRow, SetRow};
 use crate::clock::{Clock, SystemClock};
@@ -22,8 +22,8 @@ pub struct ListArgs {
     /// Only this state (frames: or outcome; products, qc: or verdict)
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
-    /// Only this recipe
-    #[arg(long, value_name = "NAME")]
+    /// Only this recipe (deliveries: this archive or monitor)
+    #[arg(long, visible_alias = "sink", value_name = "NAME")]
     pub recipe: Option<String>,
     /// Only names that contain this
     #[arg(long, value_name = "PART")]
@@ -142,7 +142,7 @@ impl Row for FrameRow {
         text("state", 2),
         text("outcome", 0),
         text("set", 3),
-        text("why", 0),
+        prose("why", 0),
     ];
 
     fn id(&self) -> i64 {
@@ -179,7 +179,7 @@ impl Row for SetRow {
         text("state", 0),
         text("job", 0),
         number("products", 2),
-        text("why", 0),
+        prose("why", 0),
     ];
 
     fn id(&self) -> i64 {
@@ -219,7 +219,7 @@ impl Row for JobRow {
         number("attempts", 3),
         number("took", 3),
         text("ended", 5),
-        text("why", 0),
+        prose("why", 0),
     ];
 
     fn id(&self) -> i64 {
@@ -260,7 +260,7 @@ impl Row for ProductRow {
         text("state", 0),
         text("deliveries", 1),
         text("folder", 5),
-        text("why", 2),
+        prose("why", 2),
     ];
 
     fn id(&self) -> i64 {
@@ -295,7 +295,8 @@ impl Row for QcRow {
         text("unit", 2),
         text("range", 2),
         text("verdict", 0),
-        text("meaning", 3),
+        prose("absent because", 0),
+        prose("meaning", 3),
     ];
 
     fn id(&self) -> i64 {
@@ -309,7 +310,7 @@ impl Row for QcRow {
         } else {
             format!("{}..{}", limit(self.min), limit(self.max))
         };
-        let value = self.value.map_or_else(|| format!("absent: {}", self.absent), significant);
+        let value = self.value.map_or_else(String::new, significant);
         vec![
             self.id.to_string(),
             self.set_name.clone(),
@@ -320,6 +321,7 @@ impl Row for QcRow {
             self.unit.clone(),
             range,
             self.verdict.clone(),
+            self.absent.clone(),
             self.comment.clone(),
         ]
     }
@@ -336,7 +338,7 @@ impl Row for DeliveryRow {
         number("attempts", 2),
         text("queued", 3),
         text("confirmed", 3),
-        text("why", 0),
+        prose("why", 0),
     ];
 
     fn id(&self) -> i64 {

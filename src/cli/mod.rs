@@ -87,7 +87,7 @@ pub enum Command {
     Products(lists::ListArgs),
     /// List metrics
     Qc(lists::ListArgs),
-    /// List deliveries to archives and monitors (--recipe filters by their name)
+    /// List deliveries to archives and monitors
     Deliveries(lists::ListArgs),
     /// Tell the story of a frame, set, product, job or delivery
     Why(why::WhyArgs),

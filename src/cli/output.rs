@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use serde::Serialize;
 
 use super::CliError;
+use crate::catalogue::story::one_line;
 use crate::fault::chain;
 
 /// Write bytes to standard output.
@@ -45,10 +46,10 @@ pub fn remark(text: &str) {
 /// An error in one line, and what to do in another.
 pub fn complain(error: &CliError) {
     let (bold, plain) = if colour() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    remark(&format!("{bold}error:{plain} {}", one_line(&chain(error))));
+    remark(&format!("{bold}error:{plain} {}", flat(&chain(error))));
     let hint = error.hint();
     if !hint.is_empty() {
-        remark(&format!("hint: {}", one_line(&hint)));
+        remark(&format!("hint: {}", flat(&hint)));
     }
 }
 
@@ -59,7 +60,7 @@ pub fn colour() -> bool {
 }
 
 /// Messages of parsers can have several lines, and names can hold anything.
-fn one_line(text: &str) -> String {
+fn flat(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join(" ").chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    one_line(&lines.join(" "))
 }

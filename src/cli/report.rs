@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::table::{number, render, terminal_width, text};
+use super::table::{number, prose, render, terminal_width, text};
 use super::{CliResult, OK, catalogue, lists, output};
 use crate::catalogue::views::NightReport;
 use crate::config::Config;
@@ -69,7 +69,7 @@ pub fn page(report: &NightReport) -> String {
     }
     out.push_str(&format!("{:>7}  in all; delivered and confirmed: {}\n", report.files, report.delivered));
     if !report.reasons.is_empty() {
-        let columns = [text("outcome", 0), number("files", 0), text("set", 2), text("for example", 1), text("why", 0)];
+        let columns = [text("outcome", 0), number("files", 0), text("set", 2), text("for example", 1), prose("why", 0)];
         let rows: Vec<Vec<String>> = report
             .reasons
             .iter()

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::local::{self, Daemon};
 use super::table::{duration, stamp};
 use super::{CliResult, OK, catalogue, output};
+use crate::catalogue::story::one_line;
 use crate::catalogue::views::{Count, Latency, Spread, StatusView};
 use crate::config::Config;
 
@@ -99,9 +100,7 @@ fn page(all: &Everything) -> String {
     let mut before = "";
     for (label, text) in &lines {
         let shown = if *label == before { "" } else { label };
-        let clean: String =
-            text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-        out.push_str(&format!("{shown:<12}{clean}\n"));
+        out.push_str(&format!("{shown:<12}{}\n", one_line(text)));
         before = label;
     }
     out

@@ -1,8 +1,10 @@
 //! Tables that fit the terminal: unimportant columns give way first, then long texts wrap.
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 
-/// Narrowest useful width of a column that wraps.
+use crate::catalogue::story::one_line;
+
+/// Narrowest useful width of a column of prose.
 const WRAPPED: usize = 24;
 
 /// A column.
@@ -12,18 +14,34 @@ pub struct Column {
     pub name: &'static str,
     /// 0 is always shown; the highest rank is left out first when the terminal is narrow.
     pub rank: u8,
-    /// Numbers stand at the right.
-    pub right: bool,
+    /// What its cells hold.
+    pub kind: Kind,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Names and states: never broken while there is another way.
+    Text,
+    /// Numbers: as text, at the right.
+    Number,
+    /// Sentences: wrapped to the room that is left.
+    Prose,
 }
 
 /// A column of text.
 pub const fn text(name: &'static str, rank: u8) -> Column {
-    Column { name, rank, right: false }
+    Column { name, rank, kind: Kind::Text }
 }
 
 /// A column of numbers.
 pub const fn number(name: &'static str, rank: u8) -> Column {
-    Column { name, rank, right: true }
+    Column { name, rank, kind: Kind::Number }
+}
+
+/// A column of sentences.
+pub const fn prose(name: &'static str, rank: u8) -> Column {
+    Column { name, rank, kind: Kind::Prose }
 }
 
 /// A table as text, `width` characters wide at most (unlimited without), with the names of columns left out below it.
@@ -36,65 +54,66 @@ pub fn render(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) ->
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(width);
     }
-    table.set_header(shown.iter().filter_map(|index| columns.get(*index)).map(|column| column.name));
+    table.set_header(shown.columns.iter().filter_map(|index| columns.get(*index)).map(|column| column.name));
     for row in rows {
-        table.add_row(shown.iter().map(|index| row.get(*index).map_or_else(String::new, |cell| one_line(cell))));
+        table
+            .add_row(shown.columns.iter().map(|index| row.get(*index).map_or_else(String::new, |cell| one_line(cell))));
     }
-    for (place, index) in shown.iter().enumerate() {
-        if let Some(column) = table.column_mut(place) {
+    for (place, index) in shown.columns.iter().enumerate() {
+        if let (Some(column), Some(kind)) = (table.column_mut(place), columns.get(*index).map(|column| column.kind)) {
             column.set_padding((0, 1));
-            if columns.get(*index).is_some_and(|column| column.right) {
+            if kind == Kind::Number {
                 column.set_cell_alignment(CellAlignment::Right);
+            }
+            if kind != Kind::Prose && shown.fits {
+                column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
     }
     let mut out: String = table.lines().map(|line| line.trim_end().to_string() + "\n").collect();
-    let hidden: Vec<&str> = (0..columns.len())
-        .filter(|index| !shown.contains(index))
-        .filter_map(|index| columns.get(index))
-        .map(|column| column.name)
-        .collect();
+    let hidden: Vec<&str> =
+        shown.hidden.iter().filter_map(|index| columns.get(*index)).map(|column| column.name).collect();
     if !hidden.is_empty() {
         out.push_str(&format!("(too narrow for: {})\n", hidden.join(", ")));
     }
     out
 }
 
-/// Indices of the columns that fit, and that hold anything at all.
-fn fitting(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<usize> {
-    let widths: Vec<usize> = columns
-        .iter()
-        .enumerate()
-        .map(|(index, column)| {
-            let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
-            cells.chain([column.name.chars().count()]).max().unwrap_or(0)
-        })
-        .collect();
-    let filled = |index: usize| rows.iter().any(|row| row.get(index).is_some_and(|cell| !cell.is_empty()));
-    let mut shown: Vec<usize> = columns
-        .iter()
-        .enumerate()
-        .filter(|(index, column)| column.rank == 0 || filled(*index))
-        .map(|(index, _)| index)
-        .collect();
-    let Some(width) = width else { return shown };
-    let needed = |shown: &[usize]| -> usize {
-        shown.iter().filter_map(|index| widths.get(*index)).map(|width| (*width).min(WRAPPED) + 2).sum()
-    };
-    while needed(&shown) > width {
-        let least = shown
-            .iter()
-            .filter_map(|index| columns.get(*index).map(|column| (column.rank, *index)))
-            .filter(|(rank, _)| *rank > 0)
-            .max();
-        let Some((_, least)) = least else { break };
-        shown.retain(|index| *index != least);
-    }
-    shown
+/// Which columns are shown.
+struct Shown {
+    /// Indices, in order.
+    columns: Vec<usize>,
+    /// Indices of columns that would have had something to say.
+    hidden: Vec<usize>,
+    /// Nothing but prose must wrap.
+    fits: bool,
 }
 
-fn one_line(cell: &str) -> String {
-    cell.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+/// The columns that hold anything at all, less those of highest rank while they need more than the width.
+fn fitting(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Shown {
+    let needs = |index: usize, column: &Column| {
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
+        let widest = cells.chain([column.name.chars().count()]).max().unwrap_or(0);
+        (if column.kind == Kind::Prose { widest.min(WRAPPED) } else { widest }) + 2
+    };
+    let filled = |index: usize| rows.iter().any(|row| row.get(index).is_some_and(|cell| !cell.is_empty()));
+    let mut left: Vec<(u8, usize, usize)> = columns
+        .iter()
+        .enumerate()
+        .filter(|(index, column)| (column.rank == 0 && column.kind != Kind::Prose) || filled(*index))
+        .map(|(index, column)| (column.rank, index, needs(index, column)))
+        .collect();
+    let mut hidden = Vec::new();
+    let needed = |left: &[(u8, usize, usize)]| left.iter().map(|(_, _, needs)| needs).sum::<usize>();
+    while width.is_some_and(|width| needed(&left) > width) {
+        let least = left.iter().filter(|(rank, ..)| *rank > 0).max().copied();
+        let Some((_, least, _)) = least else { break };
+        left.retain(|(_, index, _)| *index != least);
+        hidden.push(least);
+    }
+    hidden.sort_unstable();
+    let fits = width.is_none_or(|width| needed(&left) <= width);
+    Shown { columns: left.into_iter().map(|(_, index, _)| index).collect(), hidden, fits }
 }
 
 /// Width of the terminal on standard output; none when it is not a terminal and COLUMNS does not say.
@@ -128,7 +147,7 @@ pub fn duration(seconds: f64) -> String {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 4] = [text("name", 0), number("frames", 1), text("object", 2), text("why", 0)];
+    const COLUMNS: [Column; 4] = [text("name", 0), number("frames", 1), text("object", 2), prose("why", 0)];
 
     fn rows() -> Vec<Vec<String>> {
         let row = |cells: [&str; 4]| cells.iter().map(|cell| cell.to_string()).collect();
@@ -151,6 +170,20 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 36), "{text}");
         assert!(text.ends_with("(too narrow for: frames, object)\n"), "{text}");
         assert!(text.contains("three"), "the reason is wrapped, not cut: {text}");
+    }
+
+    #[test]
+    fn names_are_not_broken_and_empty_columns_not_shown() {
+        let columns = [text("file", 0), text("arm", 1), prose("why", 0)];
+        let rows = vec![vec!["SOXS.2026-03-10T19:00:00.000.fits".to_string(), String::new(), "a ".repeat(30)]];
+        let text = render(&columns, &rows, Some(62));
+        assert!(text.contains("SOXS.2026-03-10T19:00:00.000.fits  a a"), "{text}");
+        assert!(!text.contains("arm"), "{text}");
+        let text = render(&columns, &rows, Some(40));
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 40),
+            "a name breaks when there is no other way: {text}"
+        );
     }
 
     #[test]

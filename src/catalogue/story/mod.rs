@@ -10,6 +10,8 @@ mod text;
 use serde::Serialize;
 use sqlx::FromRow;
 
+pub use text::one_line;
+
 use super::target::{Match, Resolution, Target};
 use super::views::{ActRow, DeliveryRow, FrameRow, JobRow, ProductRow, QcRow, SetRow};
 use super::{Catalogue, CatalogueError, During, FrameId, Result};
@@ -523,5 +525,17 @@ mod tests {
             ),
             "{text}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_hostile_name_cannot_steer_the_terminal() {
+        let seeded = Seeded::empty().await;
+        let mut tx = seeded.catalogue.begin().await.expect("a transaction");
+        let file = crate::catalogue::seeded::look("/data/raw/\u{1b}[2Jevil\n\u{202e}.fits");
+        tx.quarantine_file(&file, "keyword", "OBJECT = '\u{1b}]0;owned\u{7}'").await.expect("quarantined");
+        tx.commit().await.expect("kept");
+        let text = text(&seeded, "frame:1").await;
+        assert!(text.contains("OBJECT = ' ]0;owned '"), "{text}");
+        assert!(!text.chars().any(|one| one != '\n' && (one.is_control() || one == '\u{202e}')), "{text:?}");
     }
 }

@@ -11,11 +11,11 @@ const LABEL: usize = 11;
 impl Display for Story {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         if self.name == self.target {
-            writeln!(f, "{}", self.name)?;
+            writeln!(f, "{}", one_line(&self.name))?;
         } else {
-            writeln!(f, "{} ({})", self.name, self.target)?;
+            writeln!(f, "{} ({})", one_line(&self.name), self.target)?;
         }
-        writeln!(f, "{}", self.headline)?;
+        writeln!(f, "{}", one_line(&self.headline))?;
         if !self.matches.is_empty() {
             writeln!(f)?;
         }
@@ -214,9 +214,15 @@ fn last<T>(items: &[T], most: usize) -> &[T] {
 }
 
 fn line(f: &mut Formatter<'_>, label: &str, text: &str) -> Result {
-    // Names and reasons can hold anything that a header held: keep one line one line.
-    let clean: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-    writeln!(f, "{label:<LABEL$}{clean}")
+    writeln!(f, "{label:<LABEL$}{}", one_line(text))
+}
+
+/// Names and reasons can hold anything that a header or a file name held; nothing of it may steer a terminal.
+pub fn one_line(text: &str) -> String {
+    let steers = |character: char| {
+        character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|character| if steers(character) { ' ' } else { character }).collect()
 }
 
 /// The first `most` items, the label at the first line; nothing at all for an empty list.

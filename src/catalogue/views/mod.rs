@@ -260,4 +260,47 @@ mod tests {
         let nights: Vec<Option<&str>> = rows.iter().map(|row| row.night.as_deref()).collect();
         assert_eq!(nights, [Some(NIGHT), Some(NIGHT), Some("2025-12-30")]);
     }
+
+    /// Ten thousand frames in two thousand sets, with a job, a product and two deliveries each, and a hundred thousand metrics.
+    const FULL: [&str; 9] = [
+        "CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (SELECT 1001 UNION ALL SELECT i + 1 FROM n WHERE i < 11000) SELECT i FROM n",
+        "INSERT INTO frame (id, data_id, arm, current_version, first_seen_us) SELECT i, 'D' || i, 'VIS', i, 0 FROM n",
+        "INSERT INTO frame_version (id, frame_id, version, digest, bytes, night, night_raw, night_calendar, kind, usage, usage_reason,
+             recipe, mjd_obs, date_obs_us, exptime, object, dpr_type, dpr_tech, meta, header, taken_us, grouped)
+         SELECT i, i, 1, printf('%064d', i), 2880, '2026-03-09', '', '', 'bias', 'reduce', '', 'mbias', 1, i, 1, '', '', '', '{}',
+             printf('\"%.4000c\"', 'x'), 0, 1 FROM n",
+        "INSERT INTO file (id, path, name, size, mtime_us, state, version_id, first_seen_us, changed_us, looked_us)
+         SELECT i, '/raw/D' || i, 'D' || i, 1, 1, 'accepted', i, 0, 0, 0 FROM n",
+        "INSERT INTO frame_set (id, key, template_id, recipe, arm, night, name, object, keys, n_frames, state, changed_us, dirty)
+         SELECT i, 'K' || i, 1, 'mbias', 'VIS', '2026-03-09', 'S' || i, '', '{}', 5, 'complete', 0, 0 FROM n WHERE i <= 3000",
+        "INSERT INTO job (id, set_id, recipe, recipe_version, key, parameters, state, priority, newest_mjd, created_us)
+         SELECT i, i, 'mbias', '1', printf('%064d', i), '{}', 'done', 1, 1, 0 FROM n WHERE i <= 3000",
+        "INSERT INTO product (id, job_id, set_id, catg, arm, night, name, folder, archive_name, revision, sha256, md5, crc32, crc32c,
+             size, keys, mjd, verdict, state, n_combined, created_us)
+         SELECT i, i, i, 'MASTER_BIAS_VIS', 'VIS', '2026-03-09', 'S' || i, 'f', 'S' || i, 1, printf('%064d', i), printf('%032d', i),
+             1, 1, 1, '{}', 1, 'pass', 'current', 5, 1 FROM n WHERE i <= 3000",
+        "INSERT INTO delivery (sink, kind, key, product_id, job_id, state, created_us, confirmed_us)
+         SELECT 'archive', 'archive', 'S' || i, i, i, 'confirmed', 1, 2 FROM n WHERE i <= 3000
+         UNION ALL SELECT 'health', 'health', 'J' || i, NULL, i, 'confirmed', 1, 2 FROM n WHERE i <= 3000",
+        "INSERT INTO qc (job_id, recipe, name, qc_order, value, unit, comment, verdict, at_us, made_us)
+         SELECT j.i, 'mbias', 'Q', k.i, 1.0, '', '', 'pass', 0, 0 FROM n j JOIN n k ON k.i <= 1050 WHERE j.i <= 3000",
+    ];
+
+    #[tokio::test]
+    async fn the_status_of_a_full_catalogue_comes_at_once() {
+        let seeded = Seeded::night().await;
+        let mut tx = seeded.catalogue.begin().await.expect("a transaction");
+        for statement in FULL {
+            sqlx::query(statement).execute(&mut *tx.tx).await.expect(statement);
+        }
+        tx.commit().await.expect("kept");
+        let mut best = std::time::Duration::MAX;
+        for _ in 0..10 {
+            let begun = std::time::Instant::now();
+            let status = seeded.catalogue.status().await.expect("a status");
+            best = best.min(begun.elapsed());
+            assert_eq!(status.files.iter().map(|count| count.count).sum::<i64>(), 10_023);
+        }
+        assert!(best.as_millis() < 100, "the best of ten took {best:?}");
+    }
 }
