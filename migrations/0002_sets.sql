@@ -45,7 +45,6 @@ CREATE INDEX frame_set_state ON frame_set (state, mjd_first);
 CREATE INDEX frame_set_name ON frame_set (name);
 CREATE INDEX frame_set_template ON frame_set (template_id);
 CREATE INDEX frame_set_night ON frame_set (night, mjd_first);
-CREATE INDEX frame_set_name ON frame_set (name);
 CREATE INDEX frame_set_recipe ON frame_set (recipe, arm, mjd_first);
 
 CREATE TABLE set_member (

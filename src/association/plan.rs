@@ -367,7 +367,9 @@ impl Association {
             (_, None, None) => ("ready", "", String::new()),
         };
         let digests: Vec<String> = members.iter().map(|member| member.digest.clone()).collect();
-        let key = self.job_key(set, rule, version, parameters, state, &digests, &choice.masters).await?;
+        // What cannot run here is not planned anew with every master that appears.
+        let keyed: &[ProductId] = if state == "unsupported" { &[] } else { &choice.masters };
+        let key = self.job_key(set, rule, version, parameters, state, &digests, keyed).await?;
         for awaited in &choice.awaited {
             tx.put_priority(*awaited, rule.priority).await?;
         }

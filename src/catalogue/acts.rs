@@ -549,3 +549,128 @@ impl WriteTx {
             .map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::seeded::Seeded;
+
+    async fn act(seeded: &Seeded, act: Act, target: &str) -> std::result::Result<Vec<String>, String> {
+        let outcome = seeded.catalogue.act("ana", act, target, "test").await;
+        outcome.map(|outcome| outcome.changes).map_err(|error| format!("{}: {error}", error.code()))
+    }
+
+    async fn state_of(seeded: &Seeded, table: &str, id: i64) -> String {
+        let query = match table {
+            "job" => "SELECT state FROM job WHERE id = ?1",
+            "delivery" => "SELECT state FROM delivery WHERE id = ?1",
+            "product" => "SELECT state FROM product WHERE id = ?1",
+            _ => "SELECT state FROM file WHERE id = ?1",
+        };
+        sqlx::query_scalar(query).bind(id).fetch_one(seeded.catalogue.reader()).await.expect("a row")
+    }
+
+    #[tokio::test]
+    async fn retry_takes_a_file_out_of_quarantine_once() {
+        let seeded = Seeded::night().await;
+        let file = "SOXS.2026-03-10T19:10:00.000.fits";
+        assert!(act(&seeded, Act::Retry, file).await.expect("admitted")[0].contains("quarantined -> waiting"));
+        assert_eq!(state_of(&seeded, "file", 1).await, "waiting");
+        let error = act(&seeded, Act::Retry, file).await.expect_err("not twice");
+        assert_eq!(error, format!("not_admitted: cannot retry frame:1 (file {file} is waiting); it admits no act now"));
+        let journal = seeded.catalogue.operator_acts(10).await.expect("a journal");
+        assert_eq!(journal.len(), 1, "what was refused is not journaled");
+        assert_eq!((journal[0].who.as_str(), journal[0].target.as_str()), ("ana", "frame:1"));
+    }
+
+    #[tokio::test]
+    async fn a_held_job_goes_back_to_waiting_when_it_waited() {
+        let seeded = Seeded::night().await;
+        act(&seeded, Act::Hold, "set:6").await.expect("admitted");
+        assert_eq!(state_of(&seeded, "job", 4).await, "held");
+        assert_eq!(act(&seeded, Act::Release, "set:6").await.expect("admitted"), ["job:4: held -> waiting"]);
+        let job = seeded.catalogue.job(JobId(4)).await.expect("a row").expect("a job");
+        let deadline = "2026-03-11T08:00:00Z".parse::<jiff::Timestamp>().expect("a time").as_microsecond();
+        assert_eq!((job.state.as_str(), job.deadline_us), ("waiting", Some(deadline)), "a hold does not buy time");
+        assert_eq!(seeded.catalogue.dirty_sets().await.expect("sets").len(), 1, "it is planned again");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_gave_up_waiting_waits_again_and_does_not_run_without_its_master() {
+        let seeded = Seeded::night().await;
+        let mut tx = seeded.catalogue.begin().await.expect("a transaction");
+        let change = JobChange { class: "missing", error: "no MASTER_BIAS_VIS came", ..JobChange::default() };
+        tx.move_job(JobId(4), &["waiting"], "parked", &change).await.expect("parked");
+        tx.commit().await.expect("kept");
+        seeded.set_time("2026-03-12T00:00:00Z");
+        act(&seeded, Act::Retry, "job:4").await.expect("admitted");
+        let job = seeded.catalogue.job(JobId(4)).await.expect("a row").expect("a job");
+        assert_eq!(job.state, "waiting");
+        assert!(job.deadline_us > Some(seeded.catalogue.now_us()), "with time to wait");
+    }
+
+    #[tokio::test]
+    async fn hold_and_release_reach_queued_deliveries_only() {
+        let seeded = Seeded::night().await;
+        act(&seeded, Act::Hold, "product:3").await.expect("admitted");
+        assert_eq!(state_of(&seeded, "delivery", 5).await, "held");
+        assert_eq!(act(&seeded, Act::Release, "night:2026-03-10").await.expect("admitted").len(), 1);
+        assert_eq!(state_of(&seeded, "delivery", 5).await, "queued");
+        let error = act(&seeded, Act::Hold, "delivery:3").await.expect_err("it is confirmed");
+        assert!(error.contains("delivery to archive is confirmed"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_rejected_product_is_taken_back_by_accept_with_its_deliveries() {
+        let seeded = Seeded::night().await;
+        let changes = act(&seeded, Act::Reject, "product:3").await.expect("admitted");
+        assert!(changes.iter().any(|change| change.ends_with("queued -> cancelled")), "{changes:?}");
+        assert_eq!(
+            (state_of(&seeded, "product", 3).await, state_of(&seeded, "delivery", 5).await),
+            ("bad".into(), "cancelled".into())
+        );
+        act(&seeded, Act::Accept, "product:3").await.expect("admitted");
+        assert_eq!(
+            (state_of(&seeded, "product", 3).await, state_of(&seeded, "delivery", 5).await),
+            ("current".into(), "queued".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn rejecting_a_master_has_its_users_planned_again_and_names_archives_that_hold_it() {
+        let seeded = Seeded::night().await;
+        let changes = act(&seeded, Act::Reject, "product:2").await.expect("admitted");
+        assert!(changes.iter().any(|change| change.contains("must be withdrawn there")), "{changes:?}");
+        let dirty: Vec<i64> = seeded.catalogue.dirty_sets().await.expect("sets").iter().map(|set| set.id.0).collect();
+        assert_eq!(dirty, [4]);
+    }
+
+    #[tokio::test]
+    async fn accept_overrules_a_failed_verdict_and_has_those_who_refused_it_planned_again() {
+        let seeded = Seeded::night().await;
+        act(&seeded, Act::Accept, "product:1").await.expect("admitted");
+        let product = seeded.catalogue.product_row(1).await.expect("a row").expect("a product");
+        assert_eq!((product.verdict.as_str(), product.state_why.as_str()), ("warn", "accept by ana: test"));
+        let dirty: Vec<i64> = seeded.catalogue.dirty_sets().await.expect("sets").iter().map(|set| set.id.0).collect();
+        assert_eq!(dirty, [4, 6]);
+    }
+
+    #[tokio::test]
+    async fn reprocess_makes_a_finished_job_ready_with_its_attempts_back() {
+        let seeded = Seeded::night().await;
+        assert_eq!(act(&seeded, Act::Reprocess, "set:3").await.expect("admitted"), ["job:2: done -> ready"]);
+        let job = seeded.catalogue.job(JobId(2)).await.expect("a row").expect("a job");
+        assert_eq!((job.state.as_str(), job.attempts), ("ready", 0));
+    }
+
+    #[tokio::test]
+    async fn an_act_never_guesses_and_needs_a_name_and_a_reason() {
+        let seeded = Seeded::night().await;
+        let error = act(&seeded, Act::Hold, "STARE").await.expect_err("a part of a name");
+        assert!(error.starts_with("no_target: nothing is called \"STARE\"; similar: set:6"), "{error}");
+        let error = seeded.catalogue.act("ana", Act::Reject, "product:2", " ").await.expect_err("no reason");
+        assert_eq!(error.to_string(), "reject needs a reason");
+        let error = seeded.catalogue.act("", Act::Hold, "set:6", "").await.expect_err("nobody");
+        assert_eq!(error.code(), "unsaid");
+    }
+}

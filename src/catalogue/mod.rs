@@ -18,7 +18,7 @@ pub mod maintenance;
 pub mod measures;
 pub mod products;
 #[cfg(test)]
-mod seeded;
+pub(crate) mod seeded;
 pub mod sets;
 pub mod story;
 pub mod target;

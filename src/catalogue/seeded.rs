@@ -175,7 +175,6 @@ impl Seeded {
             why: why.to_string(),
         };
         tx.put_set_content(set, &content).await.expect("described");
-        tx.clean_set(set, i64::MAX).await.expect("planned");
         tx.commit().await.expect("it is kept");
         (set, frames.into_iter().map(|(_, version)| version).collect())
     }
@@ -287,6 +286,11 @@ impl Seeded {
             ..new_job(science, "stare", &key, &frames, &[], &refused)
         };
         seeded.job(&waiting).await;
+        let mut tx = seeded.catalogue.begin().await.expect("a transaction");
+        for set in seeded.catalogue.dirty_sets().await.expect("sets") {
+            tx.clean_set(set.id, set.dirty).await.expect("planned");
+        }
+        tx.commit().await.expect("it is kept");
         seeded
     }
 

@@ -241,15 +241,14 @@ impl Engine {
         Ok(Engine { config, workspace, catalogue, association, scheduler, boot_id, started_us, classification, mode })
     }
 
-    /// An ingest task on the configured raw roots.
+    /// An ingest task on the configured raw roots. What we write ourselves is never taken for raw data.
     pub fn ingest(&self) -> Ingest {
-        Ingest::new(
-            self.catalogue.clone(),
-            self.classification.clone(),
-            self.config.paths.raw.clone(),
-            self.config.ingest.clone(),
-            self.mode == Mode::Existing,
-        )
+        let existing = self.mode == Mode::Existing;
+        let ours = [self.workspace.root.clone(), self.workspace.reduced.clone(), self.workspace.sof.clone()];
+        let archives = self.config.archives().into_iter().map(|archive| archive.path);
+        let (roots, config) = (self.config.paths.raw.clone(), self.config.ingest.clone());
+        Ingest::new(self.catalogue.clone(), self.classification.clone(), roots, config, existing)
+            .excluding(ours.into_iter().chain(archives))
     }
 
     /// The file with the token for commands that act.

@@ -19,7 +19,7 @@ use crate::scheduler::store;
 use crate::service::{self, Service, ServiceInfo};
 
 pub use batch::{Batch, BatchProgress, reduce};
-pub use engine::{DaemonError, Engine, Mode};
+pub use engine::{CheckedRules, DaemonError, Engine, Mode};
 
 /// Where the status page of a running daemon is.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -114,10 +114,11 @@ fn start_tasks(
     tasks: &mut JoinSet<Result<(), DaemonError>>,
 ) {
     // The allowed silence of a loop: its longest normal turn, with room for a busy disk.
-    for (name, allowed) in [("association", 120), ("scheduler", 60)] {
+    for (name, allowed) in [("ingest", 120), ("association", 120), ("scheduler", 60)] {
         liveness.expect(name, Duration::from_secs(allowed));
     }
-    let (ingest, token) = (engine.ingest(), cancel.clone());
+    let (token, beat) = (cancel.clone(), liveness.clone());
+    let ingest = engine.ingest().ticking(move || beat.tick("ingest"));
     tasks.spawn(async move {
         ingest.run(token).await;
         Ok(())

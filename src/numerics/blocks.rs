@@ -82,8 +82,8 @@ impl BlockMap {
     /// The value at one pixel, as [`BlockMap::row`] gives it.
     pub fn at(&self, row: usize, column: usize) -> f64 {
         let (down, across) = self.grid.shape();
-        let (i, wy) = position(row, down, |k| self.grid.rows_of(k));
-        let (j, wx) = position(column, across, |k| self.grid.columns_of(k));
+        let (i, wy) = position(row, self.grid.rows, down, |k| self.grid.rows_of(k));
+        let (j, wx) = position(column, self.grid.columns, across, |k| self.grid.columns_of(k));
         let (i1, j1) = ((i + 1).min(down - 1), (j + 1).min(across - 1));
         let along = |i: usize| (1.0 - wx) * self.values[[i, j]] + wx * self.values[[i, j1]];
         (1.0 - wy) * along(i) + wy * along(i1)
@@ -93,7 +93,7 @@ impl BlockMap {
     /// columns; further elements are left alone.
     pub fn row(&self, row: usize, into: &mut [f32]) {
         let (down, across) = self.grid.shape();
-        let (i, wy) = position(row, down, |k| self.grid.rows_of(k));
+        let (i, wy) = position(row, self.grid.rows, down, |k| self.grid.rows_of(k));
         let at = |j: usize| (1.0 - wy) * self.values[[i, j]] + wy * self.values[[(i + 1).min(down - 1), j]];
         let middle = |j: usize| {
             let range = self.grid.columns_of(j);
@@ -119,17 +119,19 @@ impl BlockMap {
     }
 }
 
-/// Index of the block centre at or before `x`, and the weight of the next one.
-fn position(x: usize, blocks: usize, range: impl Fn(usize) -> Range<usize>) -> (usize, f64) {
+/// Of `n` pixels in `blocks` blocks: index of the block centre at or before pixel `x`, and the weight of the next one.
+fn position(x: usize, n: usize, blocks: usize, range: impl Fn(usize) -> Range<usize>) -> (usize, f64) {
     let centre = |k: usize| {
         let range = range(k);
         0.5 * (range.start + range.end) as f64 - 0.5
     };
+    // the pixel's own block is known up to one by division; its centre lies on either side
+    let own = (x * blocks / n.max(1)).saturating_sub(1);
     let x = x as f64;
     if x <= centre(0) {
         return (0, 0.0);
     }
-    for k in 1..blocks {
+    for k in own.max(1)..blocks {
         let (a, b) = (centre(k - 1), centre(k));
         if x <= b {
             return (k - 1, (x - a) / (b - a));

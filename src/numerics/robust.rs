@@ -112,6 +112,31 @@ pub fn clipped_mean_known(values: &mut Vec<f32>, sigma: f64, cut: f64) -> Option
     if n == 0 { Some((centre, 1)) } else { Some((centre + sum / n as f64, n)) }
 }
 
+/// Mean of the values and their largest distance from it. Both are NaN or infinite when a value is. Sums are taken
+/// relative to the first value in a fixed number of lanes.
+pub fn mean_and_reach(values: &[f32]) -> (f32, f32) {
+    const LANES: usize = 8;
+    let Some(pivot) = values.first().copied() else { return (f32::NAN, f32::NAN) };
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    let mut sums = [0.0f32; LANES];
+    for block in blocks {
+        for i in 0..LANES {
+            sums[i] += block[i] - pivot;
+        }
+    }
+    let total = sums.iter().sum::<f32>() + rest.iter().map(|value| value - pivot).sum::<f32>();
+    let mean = pivot + total / values.len() as f32;
+    let mut reach = [0.0f32; LANES];
+    for block in blocks {
+        for i in 0..LANES {
+            let distance = (block[i] - mean).abs();
+            reach[i] = if distance > reach[i] { distance } else { reach[i] };
+        }
+    }
+    let largest = reach.into_iter().chain(rest.iter().map(|value| (value - mean).abs())).fold(0.0f32, f32::max);
+    (mean, if mean.is_finite() { largest } else { f32::NAN })
+}
+
 /// Sum of an image in double precision; the same bits on any number of threads.
 pub fn sum_f64(image: ArrayView2<f32>) -> f64 {
     let chunks: Vec<_> = image.axis_chunks_iter(ndarray::Axis(0), CHUNK_ROWS).collect();
@@ -179,6 +204,14 @@ mod tests {
     fn known_sigma_mean_ignores_a_cosmic_ray() {
         let (mean, n) = clipped_mean_known(&mut vec![1.0, 2.0, 3.0, 500.0], 1.0, 5.0).unwrap();
         assert_eq!((mean, n), (2.0, 3));
+    }
+
+    #[test]
+    fn reach_is_the_largest_distance_from_the_mean() {
+        let values: Vec<f32> = (0..21).map(|i| i as f32).collect();
+        assert_eq!(mean_and_reach(&values), (10.0, 10.0));
+        assert!(mean_and_reach(&[1.0, f32::NAN, 2.0]).1.is_nan());
+        assert!(mean_and_reach(&[]).0.is_nan());
     }
 
     #[test]

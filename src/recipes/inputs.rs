@@ -50,7 +50,7 @@ pub fn check_set(frames: &[FrameMeta], rules: SetRules, minimum: usize) -> Resul
             )));
         }
         if let Some(most) = rules.unexposed_below
-            && !(frame.exptime <= most)
+            && (frame.exptime > most || frame.exptime.is_nan())
         {
             return Err(wrong(format!(
                 "frame {name} has EXPTIME = {} s, expected at most {most} s; an exposed frame is no {}",

@@ -43,6 +43,8 @@ pub struct Master {
     metas: Vec<FrameMeta>,
     rejected: Vec<RejectedFrame>,
     remarks: Vec<String>,
+    /// The memory of a raw frame, for a product.
+    spare: Vec<f32>,
 }
 
 /// Check the set from the descriptions alone.
@@ -79,7 +81,7 @@ pub fn build(
         side_columns: geometry.side_columns,
         edge_rows: geometry.edge_rows,
     };
-    let images: Vec<Array2<f32>> = input
+    let mut images: Vec<Array2<f32>> = input
         .frames
         .into_iter()
         .map(
@@ -168,7 +170,8 @@ pub fn build(
         ));
     }
     let fourier_fraction = if fourier { pattern::fourier_fraction(&raw, &offset, stacked.pivot) } else { None };
-    Ok(Master { stacked, levels, fourier_fraction, border, read_noise, metas, rejected, remarks })
+    let spare = images.pop().map_or_else(Vec::new, |image| image.into_raw_vec_and_offset().0);
+    Ok(Master { stacked, levels, fourier_fraction, border, read_noise, metas, rejected, remarks, spare })
 }
 
 fn check_pixels(recipe: &'static str, frames: &[RawFrame]) -> Result<(), RecipeError> {
@@ -337,7 +340,10 @@ impl Master {
     pub fn finish(self, kind: MasterKind, qc: Vec<QcMetric>) -> RecipeOutput {
         let n_combined = self.metas.len();
         let Stacked { value, variance, flags, .. } = self.stacked;
-        let mut bad = Array2::<f32>::zeros(flags.dim());
+        // fresh pages for a plane cost more than filling it
+        let mut bad = self.spare;
+        bad.resize(flags.len(), 0.0);
+        let mut bad = Array2::from_shape_vec(flags.dim(), bad).unwrap_or_else(|_| Array2::zeros(flags.dim()));
         let mut bits = Array2::<i32>::zeros(flags.dim());
         Zip::from(&mut bad).and(&mut bits).and(&flags).par_for_each(|bad, bits, flags| {
             *bad = if *flags == 0 { 0.0 } else { 1.0 };

@@ -1,55 +1,89 @@
-//! One attempt at one job: read the inputs, run the recipe, judge its metrics, write the products into the store.
+//! One attempt: read the inputs, run the recipe, judge its metrics, write the products.
 //!
-//! Everything here is blocking and runs on the executor. Nothing is recorded here: the scheduler commits the result.
+//! Everything here is blocking and runs on the executor, or in `soxsd recipe`. Nothing is recorded here: whoever ordered
+//! the attempt does that.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::store::{self, StoreError};
-use crate::catalogue::jobs::{Job, MasterInput, RawInput};
 use crate::catalogue::products::{JudgedMetric, NewProduct};
 use crate::config::Workspace;
 use crate::fault::{Classified, FaultClass};
-use crate::fits::{FileDigests, FitsError, Header, PlaneArray, ReadLimits, read_image, read_planes};
-use crate::instrument::Night;
-use crate::products::{CalibrationInput, ProductError, Provenance, RawInput as RawProvenance, SofEntry, sof, write_product};
+use crate::fits::{FitsError, Header, PlaneArray, ReadLimits, read_image, read_planes};
+use crate::instrument::{FrameMeta, Night};
+use crate::products::{CalibrationInput, ProductError, Provenance, RawInput, SofEntry, sof, write_product};
 use crate::quality::{Limits, QcMetric, Verdict};
-use crate::recipes::{self, MasterImage, ProductImage, RawFrame, RecipeError, RecipeInput, RecipeOutput, RejectedFrame};
+use crate::recipes::{self, MasterImage, ProductImage, RawFrame, RecipeError, RecipeInput, RecipeOutput};
 
-/// What an attempt needs, read from the catalogue before it starts.
+/// A raw frame to be used.
+#[derive(Clone, Debug)]
+pub struct OrderedFrame {
+    /// Typed description.
+    pub meta: FrameMeta,
+    /// sha256 of the uncompressed stream.
+    pub digest: String,
+    /// The file that carries it; `None` when no file does any more.
+    pub file: Option<OrderedFile>,
+}
+
+/// A file as it was when its content was digested.
+#[derive(Clone, Debug)]
+pub struct OrderedFile {
+    /// Path.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub size: i64,
+    /// Modification time, microseconds UTC.
+    pub mtime_us: i64,
+}
+
+/// A master to be used.
+#[derive(Clone, Debug)]
+pub struct OrderedMaster {
+    /// File name in the tree of products.
+    pub name: String,
+    /// PRO CATG with the arm.
+    pub catg: String,
+    /// md5 of the file.
+    pub md5: String,
+    /// Where it is read from.
+    pub path: PathBuf,
+    /// Where people find it: the path in the SOF.
+    pub shown: PathBuf,
+}
+
+/// What is to be done.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// The job.
-    pub job: Job,
-    /// Name of its set.
+    /// Recipe.
+    pub recipe: String,
+    /// All its parameters.
+    pub parameters: toml::Table,
+    /// When it was ordered: the DATE of the products.
+    pub ordered: Timestamp,
+    /// Name of the set: stem of the products.
     pub set_name: String,
-    /// Keys of its set as JSON.
-    pub set_keys: String,
     /// Raw frames.
-    pub raw: Vec<RawInput>,
+    pub raw: Vec<OrderedFrame>,
     /// Masters.
-    pub masters: Vec<MasterInput>,
+    pub masters: Vec<OrderedMaster>,
     /// Header of the first raw frame.
     pub header: Header,
 }
 
-/// What an attempt gave.
+/// What the recipe gave, judged.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Products, in the store already.
-    pub products: Vec<NewProduct>,
+pub struct Reduced {
+    /// Products in memory, frames left out, remarks.
+    pub output: RecipeOutput,
     /// Metrics with verdicts.
     pub qc: Vec<JudgedMetric>,
     /// Worst verdict.
     pub verdict: Verdict,
-    /// Frames left out.
-    pub rejected: Vec<RejectedFrame>,
-    /// Remarks of the recipe.
-    pub remarks: Vec<String>,
-    /// Start of the first exposure, microseconds UTC.
-    pub at_us: i64,
+    /// What the products say of their origin.
+    pub provenance: Provenance,
 }
 
 /// Why an attempt failed.
@@ -62,10 +96,10 @@ pub enum AttemptError {
         data_id: String,
     },
     /// A raw file is not what ingest took in.
-    #[error("{path} has changed since it was taken in; it will be looked at again")]
+    #[error("{} has changed since it was taken in; it will be looked at again", path.display())]
     Changed {
         /// File.
-        path: String,
+        path: PathBuf,
     },
     /// A file cannot be read.
     #[error(transparent)]
@@ -84,12 +118,6 @@ pub enum AttemptError {
         /// Recipe.
         recipe: String,
     },
-    /// The stored parameters cannot be read.
-    #[error("the job's parameters cannot be read: {reason}")]
-    Parameters {
-        /// Cause.
-        reason: String,
-    },
     /// The recipe gave nothing.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
@@ -107,7 +135,7 @@ impl Classified for AttemptError {
             AttemptError::Gone { .. } => FaultClass::Missing,
             AttemptError::Changed { .. } => FaultClass::Transient,
             AttemptError::Read(error) => error.class(),
-            AttemptError::Master { .. } | AttemptError::NoRecipe { .. } | AttemptError::Parameters { .. } => FaultClass::Bug,
+            AttemptError::Master { .. } | AttemptError::NoRecipe { .. } => FaultClass::Bug,
             AttemptError::Recipe(error) => error.class(),
             AttemptError::Product(error) => error.class(),
             AttemptError::Store(error) => error.class(),
@@ -115,59 +143,99 @@ impl Classified for AttemptError {
     }
 }
 
-/// Do the whole attempt.
-pub fn run(order: &Order, workspace: &Workspace, limits: &Arc<Limits>) -> Result<Outcome, AttemptError> {
-    let recipe = recipes::by_name(&order.job.recipe)
-        .ok_or_else(|| AttemptError::NoRecipe { recipe: order.job.recipe.clone() })?;
-    let parameters = parameters_of(&order.job)?;
-    let metas: Vec<_> = order.raw.iter().map(|input| input.meta.clone()).collect();
-    recipe.verify(&metas, &parameters)?;
+/// Read, verify, run, judge.
+pub fn reduce(order: &Order, limits: &Limits) -> Result<Reduced, AttemptError> {
+    let recipe =
+        recipes::by_name(&order.recipe).ok_or_else(|| AttemptError::NoRecipe { recipe: order.recipe.clone() })?;
+    let metas: Vec<FrameMeta> = order.raw.iter().map(|frame| frame.meta.clone()).collect();
+    recipe.verify(&metas, &order.parameters)?;
     let frames = order.raw.iter().map(read_frame).collect::<Result<Vec<RawFrame>, AttemptError>>()?;
-    let masters = order
-        .masters
-        .iter()
-        .map(|master| read_master(master, workspace))
-        .collect::<Result<Vec<MasterImage>, AttemptError>>()?;
+    let masters = order.masters.iter().map(read_master).collect::<Result<Vec<MasterImage>, AttemptError>>()?;
     tracing::info!(frames = frames.len(), masters = masters.len(), "inputs read");
-    let output = recipe.run(RecipeInput { frames, masters }, &parameters)?;
+    let output = recipe.run(RecipeInput { frames, masters }, &order.parameters)?;
     for remark in &output.remarks {
-        tracing::info!(remark, "recipe");
+        tracing::info!("{remark}");
     }
     let qc = judge(order, &output.qc, limits);
     let verdict = qc.iter().map(|judged| judged.verdict).max().unwrap_or(Verdict::Pass);
-    let products = write(order, workspace, &output, &parameters, recipe.version())?;
-    write_sof(order, workspace)?;
-    tracing::info!(products = products.len(), verdict = verdict.as_str(), "products stored");
-    let at_us = metas.first().map_or(0, |meta| meta.date_obs.as_microsecond());
-    Ok(Outcome { products, qc, verdict, rejected: output.rejected, remarks: output.remarks, at_us })
+    let provenance = provenance(order, &output, recipe.version());
+    Ok(Reduced { output, qc, verdict, provenance })
 }
 
-fn parameters_of(job: &Job) -> Result<toml::Table, AttemptError> {
-    serde_json::from_str(&job.parameters).map_err(|error| AttemptError::Parameters { reason: error.to_string() })
+/// Write the products of an order into the store, by way of a scratch folder of this name, and its SOF file.
+pub fn store(order: &Order, reduced: &Reduced, workspace: &Workspace, scratch: &str, keys: &str) -> Result<Vec<NewProduct>, AttemptError> {
+    let Some(first) = order.raw.first() else { return Ok(Vec::new()) };
+    let night = Night::of(first.meta.date_obs).to_string();
+    let folder = format!("{night}/soxs-{}", order.recipe.replace('_', "-"));
+    let scratch = workspace.scratch.join(scratch);
+    let io = |source| StoreError::Io { operation: "making", path: scratch.clone(), source };
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch).map_err(io)?;
+    }
+    std::fs::create_dir_all(&scratch).map_err(io)?;
+    let mut products = Vec::with_capacity(reduced.output.products.len());
+    for product in &reduced.output.products {
+        let name = file_name(order, product);
+        let file = scratch.join(&name);
+        write(order, reduced, product, &file)?;
+        let digests = store::put(workspace, &file)?;
+        products.push(NewProduct {
+            catg: format!("{}_{}", product.catg, first.meta.arm),
+            arm: first.meta.arm.to_string(),
+            night: night.clone(),
+            name,
+            folder: folder.clone(),
+            digests,
+            keys: keys.to_string(),
+            mjd: last_mjd(order, &reduced.output),
+            n_combined: product.n_combined as i64,
+        });
+    }
+    std::fs::remove_dir_all(&scratch).map_err(io)?;
+    store::write_text(&workspace.sof.join(format!("{}.sof", order.set_name)), &sof_text(order))?;
+    tracing::info!(products = products.len(), verdict = reduced.verdict.as_str(), "products stored");
+    Ok(products)
 }
 
-fn read_frame(input: &RawInput) -> Result<RawFrame, AttemptError> {
-    let file =
-        input.file.as_ref().ok_or_else(|| AttemptError::Gone { data_id: input.meta.data_id.clone() })?;
-    let is_same = |metadata: std::fs::Metadata| {
-        let mtime = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-        metadata.len() as i64 == file.size && mtime.is_some_and(|time| time.as_microsecond() == file.mtime_us)
-    };
-    // The content was digested when it was taken in; a file that stands still since then still has it.
-    if !std::fs::metadata(&file.path).is_ok_and(is_same) {
+/// File name of a product.
+pub fn file_name(order: &Order, product: &ProductImage) -> String {
+    format!("{}{}.fits", order.set_name, product.suffix)
+}
+
+/// Write one product to a new file.
+pub fn write(order: &Order, reduced: &Reduced, product: &ProductImage, file: &std::path::Path) -> Result<(), ProductError> {
+    let arm = order.raw.first().map_or("", |frame| frame.meta.arm.as_str());
+    let name = file_name(order, product);
+    write_product(file, &name, product, arm, &order.header, &reduced.provenance, &reduced.output.qc)
+}
+
+fn read_frame(frame: &OrderedFrame) -> Result<RawFrame, AttemptError> {
+    let file = frame.file.as_ref().ok_or_else(|| AttemptError::Gone { data_id: frame.meta.data_id.clone() })?;
+    // The content was digested when the file was taken in; a file that stands still since then still has it.
+    if !std::fs::metadata(&file.path).is_ok_and(|metadata| stands_still(&metadata, file)) {
         return Err(AttemptError::Changed { path: file.path.clone() });
     }
-    let image = read_image(&PathBuf::from(&file.path), &ReadLimits::default())?;
-    Ok(RawFrame { meta: input.meta.clone(), adu: image.data })
+    let image = read_image(&file.path, &ReadLimits::default())?;
+    Ok(RawFrame { meta: frame.meta.clone(), adu: image.data })
 }
 
-fn read_master(master: &MasterInput, workspace: &Workspace) -> Result<MasterImage, AttemptError> {
-    let mut planes = read_planes(&workspace.stored(&master.sha256))?;
+fn stands_still(metadata: &std::fs::Metadata, file: &OrderedFile) -> bool {
+    metadata.len() as i64 == file.size && mtime_us(metadata) == Some(file.mtime_us)
+}
+
+/// Modification time in microseconds UTC.
+pub fn mtime_us(metadata: &std::fs::Metadata) -> Option<i64> {
+    let time = Timestamp::try_from(metadata.modified().ok()?).ok()?;
+    Some(time.as_microsecond())
+}
+
+fn read_master(master: &OrderedMaster) -> Result<MasterImage, AttemptError> {
+    let mut planes = read_planes(&master.path)?;
+    let absent = |plane| AttemptError::Master { name: master.name.clone(), plane };
     let mut take = |plane: &'static str| {
         let index = planes.iter().position(|found| found.extname.as_deref() == Some(plane));
-        index.map(|index| planes.swap_remove(index)).ok_or(AttemptError::Master { name: master.name.clone(), plane })
+        index.map(|index| planes.swap_remove(index)).ok_or(absent(plane))
     };
-    let absent = |plane| AttemptError::Master { name: master.name.clone(), plane };
     let value = take("FLUX")?;
     let PlaneArray::F32(flux) = value.data else { return Err(absent("FLUX")) };
     let PlaneArray::F32(errors) = take("ERRS")?.data else { return Err(absent("ERRS")) };
@@ -181,12 +249,12 @@ fn read_master(master: &MasterInput, workspace: &Workspace) -> Result<MasterImag
     })
 }
 
-fn judge(order: &Order, metrics: &[QcMetric], limits: &Arc<Limits>) -> Vec<JudgedMetric> {
-    let Some(arm) = order.raw.first().map(|input| input.meta.arm) else { return Vec::new() };
+fn judge(order: &Order, metrics: &[QcMetric], limits: &Limits) -> Vec<JudgedMetric> {
+    let Some(arm) = order.raw.first().map(|frame| frame.meta.arm) else { return Vec::new() };
     metrics
         .iter()
         .map(|metric| {
-            let judged = limits.judge(&order.job.recipe, arm, metric);
+            let judged = limits.judge(&order.recipe, arm, metric);
             if judged.verdict != Verdict::Pass {
                 tracing::warn!(name = metric.name, value = ?metric.number(), min = ?judged.min, max = ?judged.max, verdict = judged.verdict.as_str(), "qc");
             }
@@ -195,99 +263,49 @@ fn judge(order: &Order, metrics: &[QcMetric], limits: &Arc<Limits>) -> Vec<Judge
         .collect()
 }
 
-fn write(
-    order: &Order,
-    workspace: &Workspace,
-    output: &RecipeOutput,
-    parameters: &toml::Table,
-    version: &str,
-) -> Result<Vec<NewProduct>, AttemptError> {
-    let Some(first) = order.raw.first() else { return Ok(Vec::new()) };
-    let used: Vec<&RawInput> =
-        order.raw.iter().filter(|input| !output.rejected.iter().any(|rejected| rejected.data_id == input.meta.data_id)).collect();
-    let provenance = provenance(order, &used, parameters, version);
-    let night = Night::of(first.meta.date_obs).to_string();
-    let folder = format!("{night}/soxs-{}", order.job.recipe.replace('_', "-"));
-    let arm = first.meta.arm.as_str();
-    let scratch = workspace.scratch.join(format!("job-{}", order.job.id));
-    let io = |source| StoreError::Io { operation: "making", path: scratch.clone(), source };
-    if scratch.exists() {
-        std::fs::remove_dir_all(&scratch).map_err(io)?;
-    }
-    std::fs::create_dir_all(&scratch).map_err(io)?;
-    let mut products = Vec::with_capacity(output.products.len());
-    for product in &output.products {
-        let name = format!("{}{}.fits", order.set_name, product.suffix);
-        let file = scratch.join(&name);
-        write_product(&file, &name, product, arm, &order.header, &provenance, &output.qc)?;
-        let digests = store::put(workspace, &file)?;
-        products.push(described(order, product, &used, name, digests, &folder, &night));
-    }
-    std::fs::remove_dir_all(&scratch).map_err(io)?;
-    Ok(products)
+fn used<'a>(order: &'a Order, output: &RecipeOutput) -> impl Iterator<Item = &'a OrderedFrame> {
+    let rejected: Vec<String> = output.rejected.iter().map(|rejected| rejected.data_id.clone()).collect();
+    order.raw.iter().filter(move |frame| !rejected.contains(&frame.meta.data_id))
 }
 
-fn described(
-    order: &Order,
-    product: &ProductImage,
-    used: &[&RawInput],
-    name: String,
-    digests: FileDigests,
-    folder: &str,
-    night: &str,
-) -> NewProduct {
-    let arm = used.first().map_or("VIS", |input| input.meta.arm.as_str());
-    NewProduct {
-        catg: format!("{}_{arm}", product.catg),
-        arm: arm.to_string(),
-        night: night.to_string(),
-        name,
-        folder: folder.to_string(),
-        digests,
-        keys: order.set_keys.clone(),
-        mjd: used.iter().map(|input| input.meta.mjd_obs).fold(f64::NEG_INFINITY, f64::max),
-        n_combined: product.n_combined as i64,
-    }
+fn last_mjd(order: &Order, output: &RecipeOutput) -> f64 {
+    used(order, output).map(|frame| frame.meta.mjd_obs).fold(f64::NEG_INFINITY, f64::max)
 }
 
-fn provenance(order: &Order, used: &[&RawInput], parameters: &toml::Table, version: &str) -> Provenance {
+/// `<DPR TYPE>_<ARM>`.
+fn tag(meta: &FrameMeta) -> String {
+    format!("{}_{}", meta.dpr_type, meta.arm)
+}
+
+fn provenance(order: &Order, output: &RecipeOutput, version: &str) -> Provenance {
+    let raw = used(order, output).map(|frame| RawInput {
+        name: format!("{}.fits", frame.meta.data_id),
+        category: tag(&frame.meta),
+        sha256: frame.digest.clone(),
+    });
+    let calibrations = order.masters.iter().map(|master| CalibrationInput {
+        name: master.name.clone(),
+        category: master.catg.clone(),
+        md5: master.md5.clone(),
+    });
     Provenance {
-        recipe: order.job.recipe.clone(),
+        recipe: order.recipe.clone(),
         recipe_version: version.to_string(),
         software: concat!("soxsd/", env!("CARGO_PKG_VERSION")).to_string(),
         set_name: order.set_name.clone(),
-        date: Timestamp::from_microsecond(order.job.created_us).unwrap_or(Timestamp::UNIX_EPOCH),
-        raw: used
-            .iter()
-            .map(|input| RawProvenance {
-                name: format!("{}.fits", input.meta.data_id),
-                category: format!("{}_{}", input.meta.dpr_type, input.meta.arm),
-                sha256: input.digest.clone(),
-            })
-            .collect(),
-        calibrations: order
-            .masters
-            .iter()
-            .map(|master| CalibrationInput {
-                name: master.name.clone(),
-                category: master.catg.clone(),
-                md5: master.md5.clone(),
-            })
-            .collect(),
-        parameters: parameters.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
+        date: order.ordered,
+        raw: raw.collect(),
+        calibrations: calibrations.collect(),
+        parameters: order.parameters.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
     }
 }
 
-fn write_sof(order: &Order, workspace: &Workspace) -> Result<(), AttemptError> {
-    let raw = order.raw.iter().filter_map(|input| {
-        let file = input.file.as_ref()?;
-        Some(SofEntry { path: PathBuf::from(&file.path), tag: format!("{}_{}", input.meta.dpr_type, input.meta.arm) })
+fn sof_text(order: &Order) -> String {
+    let raw = order.raw.iter().filter_map(|frame| {
+        let file = frame.file.as_ref()?;
+        Some(SofEntry { path: file.path.clone(), tag: tag(&frame.meta) })
     });
-    let masters = order.masters.iter().map(|master| SofEntry {
-        path: workspace.reduced.join(&master.folder).join(&master.name),
-        tag: master.catg.clone(),
-    });
-    let entries: Vec<SofEntry> = raw.chain(masters).collect();
-    store::write_text(&workspace.sof.join(format!("{}.sof", order.set_name)), &sof::text(&entries))?;
-    Ok(())
+    let masters =
+        order.masters.iter().map(|master| SofEntry { path: master.shown.clone(), tag: master.catg.clone() });
+    sof::text(&raw.chain(masters).collect::<Vec<SofEntry>>())
 }

@@ -15,15 +15,17 @@ pub mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::attempt::{AttemptError, Order, Outcome};
+use self::attempt::{AttemptError, Order, OrderedFile, OrderedFrame, OrderedMaster, Reduced};
 use self::executor::Executor;
 use self::store::StoreError;
 use crate::association::Rules;
 use crate::catalogue::jobs::{Job, JobChange};
+use crate::catalogue::products::NewProduct;
 use crate::catalogue::{Catalogue, CatalogueError, JobId};
 use crate::config::{SchedulerConfig, Workspace};
 use crate::fault::{Classified, FaultClass, chain};
@@ -199,11 +201,11 @@ impl Scheduler {
     async fn run_job(&self, job: Job) {
         let id = job.id;
         let result = match self.order(&job).await {
-            Ok(order) => self.attempt(order).await,
-            Err(error) => Err(Failure { class: error.class(), text: chain(&error) }),
+            Ok(order) => self.attempt(&job, order).await,
+            Err(error) => Err(Failure::of(&error)),
         };
         let recorded = match result {
-            Ok((order, outcome)) => self.commit(&order, outcome).await,
+            Ok(outcome) => self.commit(&job, outcome).await,
             Err(failure) => self.record_failure(&job, failure).await,
         };
         if let Err(error) = recorded {
@@ -213,51 +215,73 @@ impl Scheduler {
     }
 
     async fn order(&self, job: &Job) -> Result<Order, CatalogueError> {
-        let (set_name, set_keys) = self.catalogue.set_name_and_keys(job.set_id).await?;
+        let unreadable = |source| CatalogueError::Content { what: "parameters", source };
+        let raw = self.catalogue.raw_inputs(job.id).await?.into_iter().map(|input| OrderedFrame {
+            meta: input.meta,
+            digest: input.digest,
+            file: input.file.map(|file| OrderedFile {
+                path: file.path.into(),
+                size: file.size,
+                mtime_us: file.mtime_us,
+            }),
+        });
+        let masters = self.catalogue.master_inputs(job.id).await?.into_iter().map(|master| OrderedMaster {
+            path: self.workspace.stored(&master.sha256),
+            shown: self.workspace.reduced.join(&master.folder).join(&master.name),
+            name: master.name,
+            catg: master.catg,
+            md5: master.md5,
+        });
         Ok(Order {
-            job: job.clone(),
-            set_name,
-            set_keys,
-            raw: self.catalogue.raw_inputs(job.id).await?,
-            masters: self.catalogue.master_inputs(job.id).await?,
+            recipe: job.recipe.clone(),
+            parameters: serde_json::from_str(&job.parameters).map_err(unreadable)?,
+            ordered: Timestamp::from_microsecond(job.created_us).unwrap_or(Timestamp::UNIX_EPOCH),
+            set_name: self.catalogue.set_name_and_keys(job.set_id).await?.0,
+            raw: raw.collect(),
+            masters: masters.collect(),
             header: self.catalogue.first_header(job.id).await?.unwrap_or_default(),
         })
     }
 
-    async fn attempt(&self, order: Order) -> Result<(Order, Outcome), Failure> {
-        let (workspace, limits) = (self.workspace.clone(), self.limits.clone());
+    async fn attempt(&self, job: &Job, order: Order) -> Result<Outcome, Failure> {
+        let keys = self.catalogue.set_name_and_keys(job.set_id).await.map_err(|error| Failure::of(&error))?.1;
+        let (workspace, limits, scratch) = (self.workspace.clone(), self.limits.clone(), format!("job-{}", job.id));
         let span = tracing::Span::current();
         let finished = self
             .executor
             .run(move || {
-                let outcome = span.in_scope(|| attempt::run(&order, &workspace, &limits));
-                (order, outcome)
+                span.in_scope(|| {
+                    let reduced = attempt::reduce(&order, &limits)?;
+                    let products = attempt::store(&order, &reduced, &workspace, &scratch, &keys)?;
+                    let at_us = order.raw.first().map_or(0, |frame| frame.meta.date_obs.as_microsecond());
+                    Ok::<Outcome, AttemptError>(Outcome { reduced, products, at_us })
+                })
             })
             .await;
         match finished {
-            Ok((order, Ok(outcome))) => Ok((order, outcome)),
-            Ok((_, Err(error))) => Err(Failure::of(&error)),
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(error)) => Err(Failure::of(&error)),
             Err(panicked) => Err(Failure { class: FaultClass::Bug, text: panicked.to_string() }),
         }
     }
 
     /// Products, metrics, deliveries and the job's end: one transaction. The tree follows.
-    async fn commit(&self, order: &Order, outcome: Outcome) -> Result<(), SchedulerError> {
-        let job = &order.job;
-        let failed_qc = outcome.verdict == Verdict::Fail;
+    async fn commit(&self, job: &Job, outcome: Outcome) -> Result<(), SchedulerError> {
+        let Outcome { reduced, products, at_us } = outcome;
+        let failed_qc = reduced.verdict == Verdict::Fail;
         let archive_state = if failed_qc || self.recipients.gatekeeper { "held" } else { "queued" };
-        let remarks = serde_json::to_string(&outcome.remarks)
+        let remarks = serde_json::to_string(&reduced.output.remarks)
             .map_err(|source| CatalogueError::Content { what: "remarks", source })?;
         let log = joblog::take(job.id.0);
         let mut tx = self.catalogue.begin().await?;
-        for rejected in &outcome.rejected {
+        for rejected in &reduced.output.rejected {
             tx.put_unused_input(job.id, &rejected.data_id, &rejected.reason).await?;
         }
-        for judged in &outcome.qc {
-            tx.put_qc(job.id, &job.recipe, outcome.at_us, judged).await?;
+        for judged in &reduced.qc {
+            tx.put_qc(job.id, &job.recipe, at_us, judged).await?;
         }
-        for product in &outcome.products {
-            let id = tx.put_product(job.id, job.set_id, product, outcome.verdict).await?;
+        for product in &products {
+            let id = tx.put_product(job.id, job.set_id, product, reduced.verdict).await?;
             for archive in &self.recipients.archives {
                 tx.enqueue_archive(archive, id, job.id, archive_state).await?;
             }
@@ -272,7 +296,7 @@ impl Scheduler {
         tx.move_job(job.id, &["running"], state, &change).await?;
         tx.dirty_set(job.set_id).await?;
         tx.commit().await?;
-        tracing::info!(state, products = outcome.products.len(), "job ended");
+        tracing::info!(state, products = products.len(), "job ended");
         for product in self.catalogue.products_of(job.id).await? {
             store::show(&self.workspace, &product)?;
         }
@@ -344,6 +368,14 @@ impl Scheduler {
     }
 }
 
+/// What an attempt gave: products are in the store already.
+struct Outcome {
+    reduced: Reduced,
+    products: Vec<NewProduct>,
+    /// Start of the first exposure, microseconds UTC.
+    at_us: i64,
+}
+
 /// A failed attempt in the form in which it is recorded.
 struct Failure {
     class: FaultClass,
@@ -351,7 +383,7 @@ struct Failure {
 }
 
 impl Failure {
-    fn of(error: &AttemptError) -> Failure {
+    fn of(error: &impl Classified) -> Failure {
         Failure { class: error.class(), text: chain(error) }
     }
 }

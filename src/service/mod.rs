@@ -172,7 +172,6 @@ impl Service {
             loopback: address.ip().is_loopback(),
             cancel: cancel.clone(),
             streams: Arc::new(Semaphore::new(events::STREAMS)),
-            budget: QUERY_BUDGET,
         }));
         let stopped = cancel.clone();
         let server = axum::serve(listener, router(app)).with_graceful_shutdown(stopped.cancelled_owned());
@@ -206,7 +205,6 @@ struct Shared {
     loopback: bool,
     cancel: CancellationToken,
     streams: Arc<Semaphore>,
-    budget: Duration,
 }
 
 impl Deref for App {
@@ -220,10 +218,14 @@ impl Deref for App {
 impl Shared {
     /// Wait for the catalogue, but not longer than the budget of a query.
     async fn within<T>(&self, query: impl Future<Output = catalogue::Result<T>>) -> Result<T, ApiError> {
-        match tokio::time::timeout(self.budget, query).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(ApiError::slow(self.budget.as_secs_f64())),
-        }
+        within(QUERY_BUDGET, query).await
+    }
+}
+
+async fn within<T>(budget: Duration, query: impl Future<Output = catalogue::Result<T>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(budget, query).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ApiError::slow(budget.as_secs_f64())),
     }
 }
 
@@ -231,6 +233,7 @@ impl Shared {
 fn router(app: App) -> Router {
     Router::new()
         .route("/", get(page::index))
+        .route("/why", get(page::why))
         .route("/style.css", get(page::style))
         .route("/app.js", get(page::script))
         .route("/healthz", get(health::healthz))
@@ -243,6 +246,7 @@ fn router(app: App) -> Router {
         .route("/api/v1/products", get(tables::products))
         .route("/api/v1/qc", get(tables::qc))
         .route("/api/v1/deliveries", get(tables::deliveries))
+        .route("/api/v1/why/{target}", get(story::why))
         .route("/api/v1/report/{night}", get(story::report))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/acts", get(acts::journal).post(acts::act))

@@ -26,6 +26,7 @@ use super::{acts, events, health, metrics, page, story, tables};
         tables::qc,
         tables::deliveries,
 
+        story::why,
         story::report,
         events::events,
         acts::act,
@@ -35,6 +36,7 @@ use super::{acts, events, health, metrics, page, story, tables};
         health::readyz,
         metrics::metrics,
         page::index,
+        page::why,
         page::style,
         page::script,
     ),

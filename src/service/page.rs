@@ -10,9 +10,13 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html as HtmlBody, IntoResponse, Response};
 
-use super::App;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
 use super::error::ApiError;
 use super::html::Html;
+use super::params::Params;
+use super::{App, story};
 
 /// The frame of every page; the content takes the place of [`CONTENT`].
 const FRAME: &str = include_str!("page/index.html");
@@ -35,6 +39,42 @@ const SCRIPT: &str = include_str!("page/app.js");
 pub(super) async fn index(State(app): State<App>) -> Response {
     match look::Look::take(&app).await {
         Ok(look) => framed(StatusCode::OK, &render::index(&look)),
+        Err(error) => failed(&error),
+    }
+}
+
+/// What to explain.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WhyQuery {
+    /// Name of a frame, set or product, a part of it, a night, or `kind:id`.
+    #[param(example = "job:1")]
+    target: String,
+}
+
+/// Why a thing is as it is, for people.
+#[utoipa::path(
+    get,
+    path = "/why",
+    tag = "page",
+    summary = "Why a thing is as it is, for people",
+    description = "The story of a frame, a set, a job, a product or a delivery on one page.",
+    params(WhyQuery),
+    responses(
+        (status = 200, description = "The story", content_type = "text/html", body = String),
+        (status = 400, description = "The target is missing", content_type = "text/html", body = String),
+        (status = 404, description = "Nothing has this name", content_type = "text/html", body = String),
+        (status = 503, description = "The catalogue does not answer in time", content_type = "text/html", body = String),
+    )
+)]
+pub(super) async fn why(State(app): State<App>, query: Result<Params<WhyQuery>, ApiError>) -> Response {
+    let told = match query {
+        Ok(Params(query)) => story::tell(&app, &query.target).await,
+        Err(error) => Err(error),
+    };
+    match told {
+        Ok(told) => framed(StatusCode::OK, &render::story(&told)),
         Err(error) => failed(&error),
     }
 }

@@ -58,7 +58,7 @@ const DEFAULT_LIMIT: i64 = 200;
 /// Most rows of a page.
 const MOST_ROWS: i64 = 1000;
 /// Longest text to search for.
-const LONGEST_TEXT: usize = 200;
+const LONGEST_TEXT: usize = 1000;
 
 /// Which rows of a table, and how many. All conditions must hold.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -97,10 +97,8 @@ impl TableQuery {
                 .with("allowed", states.to_vec()));
         }
         for (name, value) in [("recipe", &self.recipe), ("text", &self.text)] {
-            if let Some(value) = value
-                && (value.is_empty() || value.len() > LONGEST_TEXT)
-            {
-                return Err(ApiError::parameter(name, value, &format!("must have 1 to {LONGEST_TEXT} bytes")));
+            if let Some(value) = value {
+                name_text(name, value)?;
             }
         }
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
@@ -122,6 +120,15 @@ impl TableQuery {
             after: self.after,
         })
     }
+}
+
+/// A name or a part of one: not empty, not endless, and without characters that no name has.
+pub(super) fn name_text(name: &str, value: &str) -> Result<(), ApiError> {
+    if value.trim().is_empty() || value.len() > LONGEST_TEXT || value.chars().any(char::is_control) {
+        let reason = format!("must have 1 to {LONGEST_TEXT} bytes, not all blank, without control characters");
+        return Err(ApiError::parameter(name, value, &reason));
+    }
+    Ok(())
 }
 
 /// A night in its one form.

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, ErrorBody};
 use super::params::{self, NoParams, Params};
 use super::{App, ServiceInfo};
+use crate::catalogue::story::Story;
 use crate::catalogue::views::{NightReport, StatusView};
 
 /// The state of everything.
@@ -61,4 +62,47 @@ pub(super) async fn report(
 ) -> Result<Json<NightReport>, ApiError> {
     let night = params::night("night", &night)?;
     Ok(Json(app.within(app.reader.night_report(&night)).await?))
+}
+
+/// Why a thing is as it is.
+#[utoipa::path(
+    get,
+    path = "/api/v1/why/{target}",
+    tag = "stories",
+    summary = "Why a thing is as it is",
+    description = "How it was classified, which set, which masters were considered and why each was taken or refused, which \
+                   job, which error, what it waits for. A part of a name that fits several things gives them in `matches`.",
+    params((
+        "target" = String,
+        Path,
+        description = "File, data id, set or product by name, a night, or `kind:id`; percent-encoded",
+        example = "SOXS.2026-03-10T19:00:42.000"
+    )),
+    responses(
+        (status = 200, description = "The story, the answer first", body = Story),
+        (status = 400, description = "The target cannot be a name", body = ErrorBody),
+        (status = 404, description = "Nothing has this name", body = ErrorBody),
+        (status = 503, description = "The catalogue does not answer in time", body = ErrorBody),
+    )
+)]
+pub(super) async fn why(
+    State(app): State<App>,
+    Path(target): Path<String>,
+    _none: Params<NoParams>,
+) -> Result<Json<Story>, ApiError> {
+    Ok(Json(tell(&app, &target).await?))
+}
+
+/// The story of a target, for the API and for the page.
+pub(super) async fn tell(app: &App, target: &str) -> Result<Story, ApiError> {
+    let target = target.trim();
+    params::name_text("target", target)?;
+    app.within(app.reader.why(target)).await?.ok_or_else(|| {
+        ApiError::not_found(
+            "no_target",
+            format!("nothing is called {target:?}"),
+            "give a file, data id, set or product by name or a part of it, a night, or kind:id such as job:12",
+        )
+        .with("target", target)
+    })
 }

@@ -144,18 +144,20 @@ fn products(products: &[ProductRow]) -> String {
     }
 }
 
+/// How many items each archive and monitor has confirmed.
 fn delivered(deliveries: &[DeliveryRow]) -> String {
-    let wanted: Vec<&DeliveryRow> = deliveries.iter().filter(|item| item.state != "cancelled").collect();
-    let confirmed = wanted.iter().filter(|item| item.state == "confirmed").count();
-    let parked = wanted.iter().filter(|item| item.state == "parked").count();
-    let held = wanted.iter().filter(|item| item.state == "held").count();
-    match (wanted.len(), confirmed, parked, held) {
-        (0, ..) => ", not queued for any archive".to_string(),
-        (all, confirmed, ..) if all == confirmed => format!(", delivered and confirmed ({confirmed} of {all})"),
-        (all, confirmed, 0, 0) => format!(", {confirmed} of {all} deliveries confirmed so far"),
-        (all, confirmed, 0, held) => format!(", {confirmed} of {all} deliveries confirmed, {held} held"),
-        (all, confirmed, parked, _) => format!(", {confirmed} of {all} deliveries confirmed, {parked} given up"),
+    let mut sinks: std::collections::BTreeMap<&str, (usize, usize)> = std::collections::BTreeMap::new();
+    for item in deliveries.iter().filter(|item| item.state != "cancelled") {
+        let (confirmed, all) = sinks.entry(item.sink.as_str()).or_default();
+        *all += 1;
+        *confirmed += usize::from(item.state == "confirmed");
     }
+    if sinks.is_empty() {
+        return ", not queued for any archive".to_string();
+    }
+    let each: Vec<String> =
+        sinks.iter().map(|(sink, (confirmed, all))| format!("{sink} {confirmed} of {all}")).collect();
+    format!(", confirmed by {}", each.join(", "))
 }
 
 fn of_product(product: &ProductRow, story: &Story) -> String {

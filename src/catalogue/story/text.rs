@@ -112,8 +112,14 @@ fn write_set(f: &mut Formatter<'_>, story: &SetStory) -> Result {
         f,
         "set",
         &format!(
-            "set:{} {} {}, {} frames, {} of {} exposures seen",
-            set.id, set.name, set.state, set.n_frames, set.n_seen, set.n_planned
+            "set:{} {} {}, {} {}, {} of {} exposures seen",
+            set.id,
+            set.name,
+            set.state,
+            set.n_frames,
+            if set.n_frames == 1 { "frame" } else { "frames" },
+            set.n_seen,
+            set.n_planned
         ),
     )?;
     if !set.why.is_empty() {

@@ -152,3 +152,112 @@ pub(super) fn like_pattern(text: &str) -> String {
     pattern.push('%');
     pattern
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::seeded::{NIGHT, Seeded};
+
+    fn by(change: impl FnOnce(&mut Filter)) -> Filter {
+        let mut filter = Filter::default();
+        change(&mut filter);
+        filter
+    }
+
+    #[tokio::test]
+    async fn every_file_is_listed_once_and_the_pages_join_up() {
+        let seeded = Seeded::night().await;
+        let all = seeded.catalogue.frames(&Filter::default()).await.expect("rows");
+        let mut paged = Vec::new();
+        let mut after = None;
+        loop {
+            let page = seeded.catalogue.frames(&by(|f| (f.limit, f.after) = (7, after))).await.expect("rows");
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            paged.extend(page.into_iter().map(|row| row.path));
+        }
+        assert_eq!(paged, all.iter().map(|row| row.path.clone()).collect::<Vec<_>>());
+        assert_eq!(all.len(), 23);
+    }
+
+    #[tokio::test]
+    async fn filters_narrow_and_take_wildcards_literally() {
+        let seeded = Seeded::night().await;
+        let catalogue = &seeded.catalogue;
+        let count = async |filter: Filter| catalogue.frames(&filter).await.expect("rows").len();
+        assert_eq!(count(by(|f| f.arm = Some("nir".into()))).await, 3);
+        assert_eq!(count(by(|f| f.state = Some("quarantined".into()))).await, 1);
+        assert_eq!(count(by(|f| f.state = Some("reduced".into()))).await, 10);
+        assert_eq!(count(by(|f| f.text = Some("T19:10".into()))).await, 1);
+        assert_eq!(count(by(|f| f.text = Some("%".into()))).await, 0);
+        assert_eq!(count(by(|f| f.night = Some("' OR 1=1 --".into()))).await, 0);
+        let sets = catalogue.sets(&by(|f| f.state = Some("waiting".into()))).await.expect("rows");
+        assert_eq!(sets.len(), 1);
+        assert_eq!(sets[0].waits_for, "MASTER_BIAS_VIS with binning 1x2");
+        let products = catalogue.products(&by(|f| f.state = Some("fail".into()))).await.expect("rows");
+        assert_eq!(products[0].deliveries, "archive: queued");
+        assert_eq!(catalogue.jobs(&by(|f| f.recipe = Some("mbias".into()))).await.expect("rows").len(), 2);
+        assert_eq!(catalogue.deliveries(&by(|f| f.state = Some("confirmed".into()))).await.expect("rows").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn metrics_come_newest_job_first_and_global_values_before_orders_on_every_page() {
+        let seeded = Seeded::night().await;
+        let all = seeded.catalogue.qc(&Filter::default()).await.expect("rows");
+        let shown: Vec<(i64, &str)> = all.iter().map(|row| (row.job_id, row.qc_order.as_str())).collect();
+        assert_eq!(shown, [(3, "-1"), (3, "12"), (2, "-1"), (2, "12"), (1, "-1"), (1, "12")]);
+        for split in 1..all.len() {
+            let rest = seeded.catalogue.qc(&by(|f| f.after = Some(all[split - 1].id))).await.expect("rows");
+            let ids = |rows: &[QcRow]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+            assert_eq!(ids(&rest), ids(&all[split..]));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_account_of_a_night_adds_up_to_its_files() {
+        let seeded = Seeded::night().await;
+        let report = seeded.catalogue.night_report(NIGHT).await.expect("a report");
+        assert_eq!(report.files, 23);
+        assert_eq!(report.outcomes.iter().map(|outcome| outcome.count).sum::<i64>(), report.files);
+        assert_eq!(report.delivered, 5);
+        assert!(report.reasons.iter().any(|line| line.why == "only 2 of at least 3 frames came" && line.files == 2));
+        let nights = seeded.catalogue.nights(10).await.expect("nights");
+        assert_eq!((nights.len(), nights[0].files, nights[0].lost), (1, 23, 3));
+        assert_eq!(seeded.catalogue.night_report("2026-03-11").await.expect("a report").files, 0);
+    }
+
+    #[tokio::test]
+    async fn the_status_counts_and_times_what_is_there() {
+        let seeded = Seeded::night().await;
+        let status = seeded.catalogue.status().await.expect("a status");
+        let count =
+            |counts: &[Count], name: &str| counts.iter().find(|one| one.name == name).map_or(0, |one| one.count);
+        assert_eq!((count(&status.files, "accepted"), count(&status.files, "quarantined")), (22, 1));
+        assert_eq!((count(&status.frames, "reduce"), count(&status.frames, "register")), (21, 1));
+        assert_eq!((count(&status.sets, "complete"), count(&status.sets, "short")), (4, 1));
+        assert_eq!((count(&status.jobs, "done"), count(&status.jobs, "waiting")), (2, 1));
+        assert_eq!(count(&status.products, "current/pass"), 2);
+        assert_eq!(count(&status.deliveries, "archive/confirmed"), 1);
+        assert_eq!(status.oldest_waiting.expect("one waits").name, seeded.set_name(5).await);
+        assert_eq!(status.oldest_undelivered_s, Some(300.0));
+        let latency = status.latency.expect("products were made");
+        // The one stored product: five exposures of 10 s that began at 20:00:00 + 120 s; made 20:04, confirmed 20:05.
+        let stored = latency.exposure_to_archive.expect("one is stored");
+        assert_eq!((stored.count, stored.median_s, stored.worst_s), (1, 170.0, 170.0));
+        assert_eq!(latency.product_to_archive.map(|spread| spread.worst_s), Some(60.0));
+    }
+
+    #[tokio::test]
+    async fn a_file_without_a_frame_belongs_to_the_night_of_its_name_else_of_its_arrival() {
+        let seeded = Seeded::empty().await;
+        let mut tx = seeded.catalogue.begin().await.expect("a transaction");
+        for name in ["SOXS.2025-12-31T14:59:00.000.fits", "SOXS.2025-99-99T99:99:99.000.fits", "notes.txt"] {
+            let look = crate::catalogue::seeded::look(&format!("/data/raw/{name}"));
+            tx.ignore_file(&look, "not FITS").await.expect("ignored");
+        }
+        tx.commit().await.expect("kept");
+        let rows = seeded.catalogue.frames(&Filter::default()).await.expect("rows");
+        let nights: Vec<Option<&str>> = rows.iter().map(|row| row.night.as_deref()).collect();
+        assert_eq!(nights, [Some(NIGHT), Some(NIGHT), Some("2025-12-30")]);
+    }
+}

@@ -42,7 +42,7 @@ pub fn survey(stack: &RawStack, max_invalid: f64) -> Vec<FrameSurvey> {
     let (rows, columns) = stack.shape();
     let frames = stack.len();
     let pairs = (frames * frames.saturating_sub(1) / 2).max(1);
-    let wanted = (1_000_000 / pairs).clamp(4096, 32_768);
+    let wanted = (1_000_000 / pairs).clamp(4096, 16_384);
     let step = (rows * columns / wanted).max(1).min(rows);
     let lines: Vec<usize> = (step / 2..rows).step_by(step).collect();
     let samples: Vec<Vec<f32>> = (0..frames)
@@ -204,7 +204,7 @@ pub fn measure(stack: &RawStack, offset: &[Vec<f32>], noise: &[f64]) -> Option<N
     }
     level.iter_mut().for_each(|sum| *sum /= pixels);
     let mean_variance = squares / pixels;
-    if !(mean_variance > 0.0) {
+    if mean_variance.is_nan() || mean_variance <= 0.0 {
         return None;
     }
     let level_error = (mean_variance * (1.0 - 1.0 / frames as f64) / pixels).sqrt();

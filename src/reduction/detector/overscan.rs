@@ -9,12 +9,12 @@ use rayon::prelude::*;
 
 use super::trim::RawStack;
 use crate::numerics::linear::fit_line;
-use crate::numerics::robust::{clipped, clipped_mean_known};
+use crate::numerics::robust::{clipped, clipped_mean_known, mean_and_reach};
 
 /// Outlier cut within the border, in sigmas.
 const CUT: f64 = 5.0;
 /// Border pixels that suffice for the noise.
-const SAMPLES: usize = 32_768;
+const SAMPLES: usize = 16_384;
 
 /// What the unexposed pixels of a set of frames show, in electrons.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +77,7 @@ pub fn measure(stack: &RawStack) -> Option<Border> {
             let mut difference = Vec::new();
             for line in lines.iter().step_by(step) {
                 for range in parts_of(stack, *line) {
-                    let (a, b) = (stack.part(k, *line, &range), stack.part(k - 1, *line, &range));
+                    let (a, b) = (stack.part(k, *line, range), stack.part(k - 1, *line, range));
                     difference.extend(a.iter().zip(b).map(|(a, b)| stack.electrons(*a) - stack.electrons(*b)));
                 }
             }
@@ -89,16 +89,17 @@ pub fn measure(stack: &RawStack) -> Option<Border> {
     }
     let noise = (pairs.iter().sum::<f64>() / pairs.len() as f64).sqrt();
 
-    let line_mean = |k: usize, line: usize| {
-        let mut values: Vec<f32> = Vec::with_capacity(per_line);
+    let line_mean = |k: usize, line: usize, values: &mut Vec<f32>| {
+        values.clear();
         for range in parts_of(stack, line) {
-            values.extend(stack.part(k, line, &range).iter().map(|adu| stack.electrons(*adu)));
+            values.extend(stack.part(k, line, range).iter().map(|adu| stack.electrons(*adu)));
         }
-        plain_mean(&values, CUT * noise).or_else(|| clipped_mean_known(&mut values, noise, CUT))
+        plain_mean(values, CUT * noise).or_else(|| clipped_mean_known(values, noise, CUT))
     };
     let measured: Vec<(Vec<f64>, f64, f64)> = (0..frames)
         .into_par_iter()
         .map(|k| {
+            let mut values: Vec<f32> = Vec::with_capacity(per_line);
             let (mut sum, mut count) = (0.0, 0.0);
             let mut add = |mean: Option<(f64, usize)>| {
                 let Some((mean, n)) = mean else { return f64::NAN };
@@ -108,10 +109,10 @@ pub fn measure(stack: &RawStack) -> Option<Border> {
             };
             let row_means = match side {
                 0 => Vec::new(),
-                _ => regions.rows.clone().map(|line| add(line_mean(k, line))).collect(),
+                _ => regions.rows.clone().map(|line| add(line_mean(k, line, &mut values))).collect(),
             };
             for line in regions.edge_rows.iter().cloned().flatten() {
-                add(line_mean(k, line));
+                add(line_mean(k, line, &mut values));
             }
             (row_means, sum / count, count)
         })
@@ -129,17 +130,15 @@ pub fn measure(stack: &RawStack) -> Option<Border> {
 /// The mean, when no value is further from it than `reach` and so nothing needs clipping. `None` otherwise, also when a
 /// value is not finite.
 fn plain_mean(values: &[f32], reach: f64) -> Option<(f64, usize)> {
-    let pivot = *values.first()?;
-    let mean = pivot + values.iter().map(|value| value - pivot).sum::<f32>() / values.len() as f32;
-    let largest = values.iter().fold(0.0f32, |largest, value| largest.max((value - mean).abs()));
-    // a NaN among the values makes the mean NaN, which no comparison lets pass
-    (mean.is_finite() && f64::from(largest) <= reach).then_some((mean.into(), values.len()))
+    let (mean, largest) = mean_and_reach(values);
+    // NaN lets no comparison pass
+    (f64::from(largest) <= reach).then_some((mean.into(), values.len()))
 }
 
 /// Column ranges of the unexposed pixels of a raw row.
-fn parts_of<'a>(stack: &'a RawStack, line: usize) -> Vec<std::ops::Range<usize>> {
+fn parts_of<'a>(stack: &'a RawStack, line: usize) -> &'a [std::ops::Range<usize>] {
     let regions = stack.regions();
-    if regions.rows.contains(&line) { regions.side_columns.clone() } else { vec![regions.columns.clone()] }
+    if regions.rows.contains(&line) { &regions.side_columns } else { std::slice::from_ref(&regions.columns) }
 }
 
 fn border_rows(means: Vec<Vec<f64>>, noise: f64, side: usize) -> Option<BorderRows> {
@@ -191,8 +190,8 @@ pub fn row_correction(stack: &RawStack, rows: &BorderRows, significance: f64) ->
     let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
     for r in 0..count {
         let shared = shared_part(&rows.deviation, r);
-        for k in 0..frames {
-            let (x, y) = (rows.deviation[k][r] - shared, exposed[k][r]);
+        for (border, exposed) in rows.deviation.iter().zip(&exposed) {
+            let (x, y) = (border[r] - shared, exposed[r]);
             if y.is_finite() {
                 xx += x * x;
                 xy += x * y;

@@ -10,6 +10,8 @@ use rustfft::num_complex::Complex32;
 
 /// Side of the blocks that are averaged before the transform.
 const BLOCK: usize = 5;
+/// Lines of blocks per unit of parallel work.
+const LINES: usize = 8;
 /// Coefficients further from the mean than this many scatters are left out.
 const CUT: f64 = 100.0;
 
@@ -24,56 +26,62 @@ pub fn fourier_fraction(raw: &RawStack, offset: &[Vec<f32>], level: f64) -> Opti
     if rows < 2 * BLOCK || columns < 2 * BLOCK {
         return None;
     }
-    let fractions: Vec<Option<f64>> =
-        (0..raw.len()).into_par_iter().map(|k| fraction(&block_means(raw, k, &offset[k], level as f32))).collect();
+    let means: Vec<Array2<f32>> = (0..raw.len()).map(|k| block_means(raw, k, &offset[k], level as f32)).collect();
+    let fractions: Vec<Option<f64>> = means.par_iter().map(fraction).collect();
     fractions.into_iter().flatten().filter(|fraction| fraction.is_finite()).reduce(f64::max)
 }
 
 fn block_means(raw: &RawStack, frame: usize, offset: &[f32], level: f32) -> Array2<f32> {
     let (rows, columns) = raw.shape();
     let (down, across) = (rows / BLOCK, columns / BLOCK);
-    let mut means = Array2::<f32>::zeros((down, across));
-    let mut sums = vec![0.0f32; columns];
-    for (i, mut line) in means.rows_mut().into_iter().enumerate() {
-        sums.fill(0.0);
-        for r in i * BLOCK..(i + 1) * BLOCK {
-            let below = offset[r] + level;
-            for (sum, adu) in sums.iter_mut().zip(raw.science_row(frame, r)) {
-                // an invalid pixel counts as one at the level
-                let value = raw.electrons(*adu) - below;
-                *sum += if value.is_nan() { 0.0 } else { value };
+    let mut means = vec![0.0f32; down * across];
+    means.par_chunks_mut(across * LINES).enumerate().for_each(|(part, means)| {
+        let mut sums = vec![0.0f32; columns];
+        for (i, line) in means.chunks_mut(across).enumerate() {
+            sums.fill(0.0);
+            let first = (part * LINES + i) * BLOCK;
+            for (r, offset) in offset.iter().enumerate().skip(first).take(BLOCK) {
+                let below = offset + level;
+                for (sum, adu) in sums.iter_mut().zip(raw.science_row(frame, r)) {
+                    // an invalid pixel counts as one at the level
+                    let value = raw.electrons(*adu) - below;
+                    *sum += if value.is_nan() { 0.0 } else { value };
+                }
+            }
+            for (mean, block) in line.iter_mut().zip(sums.chunks_exact(BLOCK)) {
+                *mean = block.iter().sum::<f32>() / (BLOCK * BLOCK) as f32;
             }
         }
-        for (mean, block) in line.iter_mut().zip(sums.chunks_exact(BLOCK)) {
-            *mean = block.iter().sum();
-        }
-    }
-    means.mapv_inplace(|sum| sum / (BLOCK * BLOCK) as f32);
-    means
+    });
+    // `down` lines of `across` means were made, so the shape always fits
+    Array2::from_shape_vec((down, across), means).unwrap_or_default()
 }
 
 fn fraction(means: &Array2<f32>) -> Option<f64> {
-    let spectrum = fft::forward(means);
-    // squared distances: a square root per coefficient would cost more than the transform
-    let statistics = |centre: (f64, f64), limit: f64| {
-        let (mut n, mut re, mut im, mut squares) = (0.0, 0.0, 0.0, 0.0);
-        for z in &spectrum {
-            let (a, b) = (f64::from(z.re) - centre.0, f64::from(z.im) - centre.1);
-            let squared = a * a + b * b;
-            if squared <= limit {
-                n += 1.0;
-                re += a;
-                im += b;
-                squares += squared;
+    let spectrum = fft::forward_half(means);
+    // The half plane stands for the whole: each coefficient off the axis counts for itself and its conjugate, whose
+    // imaginary parts cancel in the mean. Distances stay squared, since a root per coefficient costs more than the FFT.
+    let columns = means.ncols();
+    let single = |x: usize| x == 0 || 2 * x == columns;
+    let statistics = |centre: f64, limit: f64| {
+        let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
+        for (x, line) in spectrum.rows().into_iter().enumerate() {
+            let weight = if single(x) { 1.0 } else { 2.0 };
+            for z in line {
+                let (a, b) = (f64::from(z.re) - centre, f64::from(z.im));
+                let squared = a * a + b * b;
+                let weight = if squared <= limit { weight } else { 0.0 };
+                n += weight;
+                sum += weight * a;
+                squares += weight * squared;
             }
         }
-        let variance = squares / n - (re / n).powi(2) - (im / n).powi(2);
-        ((centre.0 + re / n, centre.1 + im / n), variance.max(0.0))
+        (centre + sum / n, (squares / n - (sum / n).powi(2)).max(0.0))
     };
-    let (centre, variance) = statistics((0.0, 0.0), f64::INFINITY);
+    let (centre, variance) = statistics(0.0, f64::INFINITY);
     let limit = CUT * CUT * variance;
     let (_, clipped) = statistics(centre, limit);
-    let inside = |z: &&Complex32| (f64::from(z.re) - centre.0).powi(2) + (f64::from(z.im) - centre.1).powi(2) <= limit;
+    let inside = |z: &&Complex32| (f64::from(z.re) - centre).powi(2) + f64::from(z.im).powi(2) <= limit;
     let mut powers: Vec<f32> = spectrum.iter().filter(inside).map(|z| z.norm_sqr()).collect();
     let typical = median(&mut powers)?.sqrt();
     (typical > 0.0).then(|| clipped.sqrt() / typical)

@@ -1,6 +1,7 @@
 //! The page as HTML. All text that is not the program's own goes through [`Html::text`] or [`Html::url`].
 
 use super::look::{Level, Look, age_text, count, counted};
+use crate::catalogue::story::Story;
 use crate::catalogue::views::NightReport;
 use crate::clock;
 use crate::service::error::ApiError;
@@ -38,6 +39,28 @@ pub(super) fn failure(error: &ApiError) -> Html {
     let mut page = Html::new();
     page.raw("<section id=\"banner\" class=\"banner bad\"><h1>No answer</h1><p>");
     page.text(error.message()).raw("</p><p>").text(error.hint()).raw("</p></section>\n");
+    page
+}
+
+/// The story of one thing: the answer, what it may mean when it is not one thing, and the whole text.
+pub(super) fn story(story: &Story) -> Html {
+    let mut page = Html::new();
+    page.raw("<section id=\"story\"><h1>").text(&story.name).raw("</h1><p>").text(&story.headline).raw("</p>");
+    if story.matches.is_empty() {
+        // Its first two lines are the name and the answer, which stand above.
+        let text = story.to_string();
+        page.raw("<pre>").text(text.lines().skip(2).collect::<Vec<&str>>().join("\n").trim()).raw("</pre>");
+    } else {
+        let rows = story.matches.iter().map(|found| {
+            vec![
+                Cell::Why { target: found.target.clone(), shown: found.name.clone() },
+                Cell::Tight(found.target.clone()),
+                Cell::Text(found.detail.clone()),
+            ]
+        });
+        table(&mut page, &["Name", "Is", "Detail"], rows.collect(), "");
+    }
+    page.raw("<p><a href=\"/\">Back to the status</a></p></section>\n");
     page
 }
 

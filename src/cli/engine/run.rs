@@ -1,0 +1,17 @@
+//! `soxsd run`.
+
+use super::super::{CliResult, OK};
+use super::{engine_error, stop_on_signals};
+use crate::config::Config;
+use crate::daemon;
+
+/// The daemon, until a signal stops it.
+pub async fn run(config: Config) -> CliResult {
+    let cancel = stop_on_signals()?;
+    let announced = |address: Option<String>| match address {
+        Some(address) => tracing::info!("ready; status page at http://{address}/"),
+        None => tracing::info!("ready; no status page is configured"),
+    };
+    daemon::run(config, cancel, announced).await.map_err(|error| engine_error(&error))?;
+    Ok(OK)
+}
