@@ -39,7 +39,7 @@ pub struct ErrorBody {
 #[derive(Clone, Debug)]
 pub struct ApiError {
     status: StatusCode,
-    body: ErrorBody,
+    body: Box<ErrorBody>,
     /// Names the scheme when credentials are missing.
     challenge: bool,
     /// The methods that the path allows, when another was used.
@@ -56,7 +56,7 @@ impl ApiError {
             detail: serde_json::Map::new(),
             hint: hint.to_string(),
         };
-        ApiError { status, body, challenge: false, allow: None }
+        ApiError { status, body: Box::new(body), challenge: false, allow: None }
     }
 
     /// Add a name and its value to the detail.

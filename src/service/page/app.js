@@ -21,7 +21,11 @@
   function replace(fresh) {
     for (const section of fresh.querySelectorAll("section[id]")) {
       const shown = document.getElementById(section.id);
-      if (shown === null || shown.outerHTML === section.outerHTML) continue;
+      if (shown === null) {
+        document.getElementById("main").append(document.adoptNode(section));
+        continue;
+      }
+      if (shown.outerHTML === section.outerHTML) continue;
       // What is being read with the keyboard or copied is not pulled away; the next refresh brings it.
       const selection = document.getSelection();
       const copied = selection !== null && !selection.isCollapsed && selection.containsNode(shown, true);

@@ -1,5 +1,7 @@
 //! The page as HTML. All text that is not the program's own goes through [`Html::text`] or [`Html::url`].
 
+use axum::http::StatusCode;
+
 use super::look::{Level, Look, age_text, count, counted};
 use crate::catalogue::story::Story;
 use crate::catalogue::views::NightReport;
@@ -15,6 +17,8 @@ enum Cell {
     Tight(String),
     /// To the right.
     Number(String),
+    /// A number that should be zero.
+    Refused(i64),
     /// Short, and links to why it is as it is.
     Why { target: String, shown: String },
     /// Coloured word.
@@ -37,7 +41,12 @@ pub(super) fn index(look: &Look) -> Html {
 /// A page that says why there is nothing else on it.
 pub(super) fn failure(error: &ApiError) -> Html {
     let mut page = Html::new();
-    page.raw("<section id=\"banner\" class=\"banner bad\"><h1>No answer</h1><p>");
+    let heading = match error.status() {
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::BAD_REQUEST => "Not understood",
+        _ => "No answer",
+    };
+    page.raw("<section id=\"banner\" class=\"banner bad\"><h1>").raw(heading).raw("</h1><p>");
     page.text(error.message()).raw("</p><p>").text(error.hint()).raw("</p></section>\n");
     page
 }
@@ -195,8 +204,11 @@ fn now(page: &mut Html, look: &Look) {
         ]
     });
     let rows: Vec<Vec<Cell>> = running.chain(waiting).chain(open).collect();
-    page.raw("<section id=\"now\"><h2>Running and waiting <small>").text(counted(ready, "more set"));
-    page.raw(" ready to run</small></h2>\n");
+    page.raw("<section id=\"now\"><h2>Running and waiting");
+    if ready > 0 {
+        page.raw(" <small>").text(counted(ready, "more set")).raw(" ready to run</small>");
+    }
+    page.raw("</h2>\n");
     table(page, &["State", "Set", "Recipe", "Waits for", "Since"], rows, "Nothing runs and nothing waits.");
     page.raw("</section>\n");
 }
@@ -209,9 +221,6 @@ fn with_deadline(waits_for: &str, deadline_us: Option<i64>) -> String {
 }
 
 fn stopped(page: &mut Html, look: &Look) {
-    if look.stopped_jobs.is_empty() {
-        return;
-    }
     let rows = look.stopped_jobs.iter().map(|job| {
         let level = if job.state == "failed" { Level::Behind } else { Level::Person };
         vec![
@@ -223,14 +232,11 @@ fn stopped(page: &mut Html, look: &Look) {
         ]
     });
     page.raw("<section id=\"stopped\"><h2>Given up <small>a person decides</small></h2>\n");
-    table(page, &["State", "Set", "Recipe", "Error", "Try again with"], rows.collect(), "");
+    table(page, &["State", "Set", "Recipe", "Error", "Try again with"], rows.collect(), "No job was given up.");
     page.raw("</section>\n");
 }
 
 fn quarantine(page: &mut Html, look: &Look) {
-    if look.quarantined.is_empty() {
-        return;
-    }
     let total = count(&look.status.files, "quarantined");
     let rows = look.quarantined.iter().map(|file| {
         vec![
@@ -241,7 +247,7 @@ fn quarantine(page: &mut Html, look: &Look) {
     });
     page.raw("<section id=\"quarantine\"><h2>Quarantine <small>").text(counted(total, "file"));
     page.raw(", looked at again when they change</small></h2>\n");
-    table(page, &["File", "Reason", "First seen"], rows.collect(), "");
+    table(page, &["File", "Reason", "First seen"], rows.collect(), "No file is in quarantine.");
     page.raw("</section>\n");
 }
 
@@ -274,13 +280,12 @@ fn deliveries(page: &mut Html, look: &Look) {
         let under_way: i64 = ["queued", "sending", "unknown", "buffered", "sent"].into_iter().map(of).sum();
         let age = look.undelivered.iter().find(|undelivered| undelivered.group == sink);
         let oldest = age.map_or("none waits".to_string(), |undelivered| age_text(undelivered.seconds));
-        let parked = of("parked");
         vec![
             Cell::Tight(sink.clone()),
             Cell::Number(of("confirmed").to_string()),
             Cell::Number(under_way.to_string()),
             Cell::Number(of("held").to_string()),
-            Cell::Mark(if parked > 0 { Level::Person } else { Level::Good }, parked.to_string()),
+            Cell::Refused(of("parked")),
             Cell::Number(oldest),
         ]
     });
@@ -310,7 +315,8 @@ fn table(page: &mut Html, headings: &[&'static str], rows: Vec<Vec<Cell>>, empty
         return;
     }
     page.raw("<table><thead><tr>");
-    let numeric = |column: usize| rows.iter().all(|row| matches!(row.get(column), Some(Cell::Number(_))));
+    let numeric =
+        |column: usize| rows.iter().all(|row| matches!(row.get(column), Some(Cell::Number(_) | Cell::Refused(_))));
     for (column, heading) in headings.iter().enumerate() {
         page.raw(if numeric(column) { "<th scope=\"col\" class=\"number\">" } else { "<th scope=\"col\">" });
         page.raw(heading).raw("</th>");
@@ -334,9 +340,14 @@ fn write_cell(page: &mut Html, cell: &Cell) {
         Cell::Text(text) => page.raw("><span>").text(text).raw("</span>"),
         Cell::Tight(text) => page.raw(" class=\"tight\"><span>").text(text).raw("</span>"),
         Cell::Number(text) => page.raw(" class=\"number\"><span>").text(text).raw("</span>"),
-        Cell::Why { target, shown } => {
-            page.raw("><span><a href=\"/why?target=").url(target).raw("\">").text(shown).raw("</a></span>")
-        }
+        Cell::Refused(0) => page.raw(" class=\"number\"><span>0</span>"),
+        Cell::Refused(number) => page.raw(" class=\"number\"><span class=\"mark warn\">").text(number).raw("</span>"),
+        Cell::Why { target, shown } => page
+            .raw(" class=\"name\"><span><a href=\"/why?target=")
+            .url(target)
+            .raw("\">")
+            .text(shown)
+            .raw("</a></span>"),
         Cell::Mark(level, text) => {
             page.raw("><span class=\"mark ").raw(class(*level)).raw("\">").text(text).raw("</span>")
         }

@@ -125,7 +125,7 @@ async fn stories_and_reports_are_told() {
 
     let status = service.json("/api/v1/status").await;
     assert_eq!(status["process"]["boot_id"], "boot");
-    assert_eq!(status["oldest_waiting"]["reason"].is_string(), true);
+    assert!(status["oldest_waiting"]["reason"].is_string());
 }
 
 #[tokio::test]
