@@ -142,7 +142,9 @@ async fn any_order_of_arrival_and_any_moment_of_looking_give_the_same_sets() {
         accounts.push(bench.account().await);
     }
     assert!(accounts[0].len() > 20, "{:#?}", accounts[0]);
-    assert!(accounts[0].iter().any(|line| line.contains("MBIAS") && line.contains("complete") && line.contains("ready")));
+    assert!(
+        accounts[0].iter().any(|line| line.contains("MBIAS") && line.contains("complete") && line.contains("ready"))
+    );
     for account in &accounts[1..] {
         assert_eq!(account, &accounts[0]);
     }
@@ -151,7 +153,8 @@ async fn any_order_of_arrival_and_any_moment_of_looking_give_the_same_sets() {
 #[tokio::test]
 async fn a_template_that_never_ends_becomes_partial_and_a_late_frame_completes_it() {
     let bench = bench().await;
-    let biases: Vec<Exposure> = night().into_iter().filter(|frame| frame.header.text("OBJECT") == Ok("BIAS")).take(5).collect();
+    let biases: Vec<Exposure> =
+        night().into_iter().filter(|frame| frame.header.text("OBJECT") == Ok("BIAS")).take(5).collect();
     for frame in &biases[..4] {
         bench.land(frame).await;
     }
@@ -172,7 +175,8 @@ async fn a_template_that_never_ends_becomes_partial_and_a_late_frame_completes_i
 #[tokio::test]
 async fn too_few_frames_are_said_to_be_too_few() {
     let bench = bench().await;
-    let biases: Vec<Exposure> = night().into_iter().filter(|frame| frame.header.text("OBJECT") == Ok("BIAS")).take(2).collect();
+    let biases: Vec<Exposure> =
+        night().into_iter().filter(|frame| frame.header.text("OBJECT") == Ok("BIAS")).take(2).collect();
     for frame in &biases {
         bench.land(frame).await;
     }

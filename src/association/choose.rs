@@ -250,8 +250,12 @@ mod tests {
 
     #[test]
     fn preferred_keys_go_before_nearness_and_the_policies_differ_as_they_say() {
-        let candidates =
-            [candidate(1, 99.9, "1x1", 300.0), candidate(2, 98.0, "1x1", 10.0), candidate(3, 100.5, "1x1", 10.0), candidate(4, 20.0, "1x1", 10.0)];
+        let candidates = [
+            candidate(1, 99.9, "1x1", 300.0),
+            candidate(2, 98.0, "1x1", 10.0),
+            candidate(3, 100.5, "1x1", 10.0),
+            candidate(4, 20.0, "1x1", 10.0),
+        ];
         assert_eq!(order(Policy::Newest, &candidates)[0].0, 2);
         assert_eq!(order(Policy::Nearest, &candidates)[0].0, 3);
         let peer = order(Policy::Peer, &candidates);

@@ -73,7 +73,8 @@ struct NeedStory<'a> {
 impl NeedStory<'_> {
     /// The best master that exists, and the best that is still being made if that would be better.
     fn best(&self) -> (Option<&Candidate>, Option<&Candidate>) {
-        let eligible = || self.judged.iter().filter(|judged| judged.outcome.is_ok()).filter_map(|j| self.candidates.get(j.index));
+        let eligible =
+            || self.judged.iter().filter(|judged| judged.outcome.is_ok()).filter_map(|j| self.candidates.get(j.index));
         let first = eligible().next();
         let existing = eligible().find(|candidate| candidate.product.is_some());
         let coming = first.filter(|candidate| candidate.product.is_none());
@@ -148,7 +149,12 @@ impl Association {
             changes.borrow_and_update();
             match self.pass().await {
                 Ok(report) if report != PassReport::default() => {
-                    tracing::info!(grouped = report.grouped, planned = report.planned, jobs = report.jobs, "association pass");
+                    tracing::info!(
+                        grouped = report.grouped,
+                        planned = report.planned,
+                        jobs = report.jobs,
+                        "association pass"
+                    );
                 }
                 Ok(_) => {}
                 Err(error) => tracing::error!(error = chain(&error), "association pass failed"),
@@ -180,7 +186,13 @@ impl Association {
         let meta = &frame.meta;
         let key = template_key(meta);
         let template = tx
-            .put_template(&key, meta.arm.as_str(), &meta.tpl_id, meta.tpl_start.as_microsecond(), i64::from(meta.tpl_nexp.max(1)))
+            .put_template(
+                &key,
+                meta.arm.as_str(),
+                &meta.tpl_id,
+                meta.tpl_start.as_microsecond(),
+                i64::from(meta.tpl_nexp.max(1)),
+            )
             .await?;
         let rule = meta
             .recipe
@@ -248,15 +260,17 @@ impl Association {
             return Some(format!("{seen} of {nexp} exposures are there and a later template of the arm has begun"));
         }
         let since_last = seconds(now - template.touched_us.max(template.last_end_us));
-        (since_last > self.config.template_deadline_s)
-            .then(|| format!("{seen} of {nexp} exposures are there and none came for {:.0} s", self.config.template_deadline_s))
+        (since_last > self.config.template_deadline_s).then(|| {
+            format!("{seen} of {nexp} exposures are there and none came for {:.0} s", self.config.template_deadline_s)
+        })
     }
 
     /// Waiting jobs whose deadline has passed are planned again, without waiting.
     async fn wake_overdue(&self) -> Result<()> {
         let now = self.catalogue.clock().now_us();
         let waiting = self.catalogue.jobs_in("waiting").await?;
-        let overdue: Vec<&Job> = waiting.iter().filter(|job| job.deadline_us.is_some_and(|deadline| deadline <= now)).collect();
+        let overdue: Vec<&Job> =
+            waiting.iter().filter(|job| job.deadline_us.is_some_and(|deadline| deadline <= now)).collect();
         if overdue.is_empty() {
             return Ok(());
         }
@@ -290,7 +304,9 @@ impl Association {
         };
         let content = self.content_of(tx, set, rule, &members).await?;
         let latest = self.catalogue.latest_job(set.id).await?;
-        if latest.as_ref().is_some_and(|job| job.state == "running") && matches!(content.state, "open" | "complete" | "partial") {
+        if latest.as_ref().is_some_and(|job| job.state == "running")
+            && matches!(content.state, "open" | "complete" | "partial")
+        {
             // Its outcome marks the set again; until then the mark stays, and nothing is planned twice.
             return self.plan_behind_running(tx, set, &content).await;
         }
@@ -300,7 +316,11 @@ impl Association {
             "open" => false,
             _ => {
                 if latest.is_some() {
-                    tx.supersede_jobs(set.id, if content.why.is_empty() { "its frames moved elsewhere" } else { &content.why }).await?;
+                    tx.supersede_jobs(
+                        set.id,
+                        if content.why.is_empty() { "its frames moved elsewhere" } else { &content.why },
+                    )
+                    .await?;
                 }
                 false
             }
@@ -315,7 +335,13 @@ impl Association {
         Ok(false)
     }
 
-    async fn content_of(&self, tx: &mut WriteTx, set: &DirtySet, rule: &RecipeRule, members: &[Member]) -> Result<SetContent> {
+    async fn content_of(
+        &self,
+        tx: &mut WriteTx,
+        set: &DirtySet,
+        rule: &RecipeRule,
+        members: &[Member],
+    ) -> Result<SetContent> {
         let mut digest = Sha256::new();
         for member in members {
             digest.update(member.digest.as_bytes());
@@ -386,7 +412,12 @@ impl Association {
         };
         if let Some(old) = self.catalogue.job_by_key(&key).await? {
             tx.supersede_jobs(set.id, &why).await?;
-            let change = JobChange { why: "its inputs are what they were before", actor: "association", reset_attempts: true, ..JobChange::default() };
+            let change = JobChange {
+                why: "its inputs are what they were before",
+                actor: "association",
+                reset_attempts: true,
+                ..JobChange::default()
+            };
             if state == "ready" {
                 tx.move_job(old.id, &["superseded"], "ready", &change).await?;
                 return Ok(true);
@@ -488,7 +519,9 @@ impl Association {
             let mut chosen = None;
             let mut awaited = None;
             match (existing, coming) {
-                (_, Some(coming)) if now < better_deadline || (existing.is_none() && need.required && now < master_deadline) => {
+                (_, Some(coming))
+                    if now < better_deadline || (existing.is_none() && need.required && now < master_deadline) =>
+                {
                     awaited = Some(coming.set);
                     let until = if existing.is_none() && need.required { master_deadline } else { better_deadline };
                     wait(&mut choice, format!("{}: set {} is being reduced", need.catg(arm), coming.set), until);
@@ -544,7 +577,13 @@ impl Association {
                 let candidates = found
                     .into_iter()
                     .map(|set| {
-                        Ok(Candidate { product: None, set: set.set_id, keys: parse_keys(&set.keys)?, mjd: set.mjd, barred: None })
+                        Ok(Candidate {
+                            product: None,
+                            set: set.set_id,
+                            keys: parse_keys(&set.keys)?,
+                            mjd: set.mjd,
+                            barred: None,
+                        })
                     })
                     .collect::<Result<Vec<Candidate>>>()?;
                 seen.pending.insert(slot, candidates);
@@ -631,19 +670,17 @@ fn rank_text(fit: &choose::Fit) -> String {
 fn missing_text(story: &NeedStory<'_>, arm: Arm) -> String {
     let catg = story.need.catg(arm);
     match story.judged.iter().find_map(|judged| judged.outcome.as_ref().err()) {
-        Some(refusal) => format!("no {catg} serves; the nearest was refused by rule \"{}\": {}", refusal.rule, refusal.reason),
+        Some(refusal) => {
+            format!("no {catg} serves; the nearest was refused by rule \"{}\": {}", refusal.rule, refusal.reason)
+        }
         None => format!("no {catg} is there; reduce a set of {}", story.need.from.join(" or ")),
     }
 }
 
 fn set_state(set: &DirtySet, rule: &RecipeRule, n_frames: usize) -> (&'static str, String) {
     let enough = n_frames >= rule.min_frames;
-    let too_few = |end: &str| {
-        (
-            "short",
-            format!("{n_frames} of at least {} frames for {}; {end}", rule.min_frames, rule.name),
-        )
-    };
+    let too_few =
+        |end: &str| ("short", format!("{n_frames} of at least {} frames for {}; {end}", rule.min_frames, rule.name));
     if n_frames == 0 {
         return ("empty", "its frames moved elsewhere".to_string());
     }

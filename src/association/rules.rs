@@ -236,18 +236,17 @@ impl Rules {
 
     fn check(&self, origin: &str) -> Result<(), RulesError> {
         for (index, rule) in self.recipes.iter().enumerate() {
-            let wrong = |reason: String| RulesError::Rule {
-                origin: origin.to_string(),
-                recipe: rule.name.clone(),
-                reason,
-            };
+            let wrong =
+                |reason: String| RulesError::Rule { origin: origin.to_string(), recipe: rule.name.clone(), reason };
             if self.recipes.iter().take(index).any(|other| other.name == rule.name) {
                 return Err(wrong("is defined twice".to_string()));
             }
             if rule.min_frames == 0 {
                 return Err(wrong("min_frames = 0: must be at least 1".to_string()));
             }
-            for key in rule.keys.iter().chain(rule.needs.iter().flat_map(|need| need.matching.iter().chain(&need.prefer))) {
+            for key in
+                rule.keys.iter().chain(rule.needs.iter().flat_map(|need| need.matching.iter().chain(&need.prefer)))
+            {
                 if !keys::NAMES.contains(&key.as_str()) {
                     return Err(wrong(format!("key {key:?} is unknown; keys are {}", keys::NAMES.join(", "))));
                 }
@@ -300,7 +299,9 @@ mod tests {
     #[test]
     fn the_shipped_rules_are_sound_and_know_every_recipe_of_the_instrument() {
         let rules = Rules::builtin().expect("shipped rules");
-        for name in ["mbias", "mdark", "disp_solution", "order_centres", "mflat", "spat_solution", "stare", "nod", "offset"] {
+        for name in
+            ["mbias", "mdark", "disp_solution", "order_centres", "mflat", "spat_solution", "stare", "nod", "offset"]
+        {
             assert!(rules.recipe(name).is_some(), "{name}");
         }
         assert!(rules.users_of("mbias").contains(&"disp_solution".to_string()));

@@ -48,7 +48,11 @@ pub async fn reduce(
     outcome
 }
 
-async fn work(engine: &Engine, cancel: &CancellationToken, progress: &impl Fn(BatchProgress)) -> Result<Batch, DaemonError> {
+async fn work(
+    engine: &Engine,
+    cancel: &CancellationToken,
+    progress: &impl Fn(BatchProgress),
+) -> Result<Batch, DaemonError> {
     progress(BatchProgress::Ingest);
     let ingest = engine.ingest();
     while !cancel.is_cancelled() && ingest.scan_once().await?.pending {}
@@ -87,7 +91,11 @@ async fn work(engine: &Engine, cancel: &CancellationToken, progress: &impl Fn(Ba
 }
 
 /// Until no frame waits for a set, no set for a plan and no job for its end.
-async fn until_idle(engine: &Engine, stop: &CancellationToken, progress: &impl Fn(BatchProgress)) -> Result<(), DaemonError> {
+async fn until_idle(
+    engine: &Engine,
+    stop: &CancellationToken,
+    progress: &impl Fn(BatchProgress),
+) -> Result<(), DaemonError> {
     while !stop.is_cancelled() && !engine.catalogue.is_idle().await? {
         tell(engine, progress).await?;
         pause(engine, stop).await;
@@ -95,7 +103,11 @@ async fn until_idle(engine: &Engine, stop: &CancellationToken, progress: &impl F
     Ok(())
 }
 
-async fn until_delivered(engine: &Engine, stop: &CancellationToken, progress: &impl Fn(BatchProgress)) -> Result<(), DaemonError> {
+async fn until_delivered(
+    engine: &Engine,
+    stop: &CancellationToken,
+    progress: &impl Fn(BatchProgress),
+) -> Result<(), DaemonError> {
     let limit = tokio::time::Instant::now() + DELIVERY_LIMIT;
     while !stop.is_cancelled() && tokio::time::Instant::now() < limit && engine.catalogue.open_deliveries().await? > 0 {
         tell(engine, progress).await?;

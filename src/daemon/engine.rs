@@ -175,7 +175,8 @@ impl CheckedRules {
         let book = RecipeBook::new(&config.recipes)?;
         let known = book.known();
         let policy = format!("{:?}", config.association.policy);
-        let recipes: String = known.iter().map(|(name, recipe)| format!("{name} {} {}", recipe.version, recipe.parameters)).collect();
+        let recipes: String =
+            known.iter().map(|(name, recipe)| format!("{name} {} {}", recipe.version, recipe.parameters)).collect();
         let digest = Sha256::digest([association.0.as_str(), &policy, &recipes, env!("CARGO_PKG_VERSION")].join("\n"));
         Ok(CheckedRules {
             classification: Classification::parse(&classification.0, &classification.1)?,
@@ -213,8 +214,7 @@ impl Engine {
             waits.wait_for_master_s = 0.0;
             waits.wait_for_better_s = 1.0e9;
         }
-        let association =
-            Association::new(catalogue.clone(), association_rules.clone(), waits, rules.book.known());
+        let association = Association::new(catalogue.clone(), association_rules.clone(), waits, rules.book.known());
         let recipients = Recipients {
             archives: config.archives().into_iter().map(|archive| archive.name).collect(),
             monitors: config.monitors().into_iter().map(|monitor| monitor.name).collect(),

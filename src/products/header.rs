@@ -51,8 +51,8 @@ pub struct Provenance {
 
 /// Cards that describe the raw file, not the product.
 const NOT_INHERITED: [&str; 17] = [
-    "SIMPLE", "XTENSION", "BITPIX", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO", "BUNIT", "BLANK", "CHECKSUM", "DATASUM",
-    "INHERIT", "ARCFILE", "ORIGFILE", "DATE", "EXTNAME",
+    "SIMPLE", "XTENSION", "BITPIX", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO", "BUNIT", "BLANK", "CHECKSUM",
+    "DATASUM", "INHERIT", "ARCFILE", "ORIGFILE", "DATE", "EXTNAME",
 ];
 /// The same, for whole families.
 const NOT_INHERITED_FAMILIES: [&str; 4] = ["NAXIS", "ESO DPR ", "ESO PRO ", "ESO QC "];
@@ -69,7 +69,11 @@ pub(super) fn product_header(
     for card in raw.cards().iter().filter(|card| is_inherited(card)) {
         header.push(renamed(card));
     }
-    header.set("DATE", provenance.date.strftime("%Y-%m-%dT%H:%M:%S%.3f").to_string(), "when the reduction was ordered, UTC");
+    header.set(
+        "DATE",
+        provenance.date.strftime("%Y-%m-%dT%H:%M:%S%.3f").to_string(),
+        "when the reduction was ordered, UTC",
+    );
     if !product.unit.is_empty() {
         header.set("BUNIT", product.unit.as_str(), "unit of FLUX and ERRS");
     }
@@ -109,7 +113,8 @@ pub(super) fn product_header(
 
 fn is_inherited(card: &Card) -> bool {
     let keyword = card.keyword.as_str();
-    let named = NOT_INHERITED.contains(&keyword) || NOT_INHERITED_FAMILIES.iter().any(|family| keyword.starts_with(family));
+    let named =
+        NOT_INHERITED.contains(&keyword) || NOT_INHERITED_FAMILIES.iter().any(|family| keyword.starts_with(family));
     let commentary = card.value.is_none();
     !named && !commentary && is_writable(card)
 }

@@ -47,8 +47,7 @@ pub fn text(entries: &[SofEntry]) -> String {
 /// Read a SOF file. Lines that are empty or begin with `#` are skipped; a path may hold blanks when it ends in a FITS
 /// suffix; relative paths are taken from the current folder, as esorex does.
 pub fn read(path: &Path) -> Result<Vec<SofEntry>, SofError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| SofError::Read { path: path.to_path_buf(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| SofError::Read { path: path.to_path_buf(), source })?;
     let entries: Vec<SofEntry> = text.lines().filter_map(entry).collect();
     if entries.is_empty() { Err(SofError::Empty { path: path.to_path_buf() }) } else { Ok(entries) }
 }

@@ -163,7 +163,13 @@ pub fn reduce(order: &Order, limits: &Limits) -> Result<Reduced, AttemptError> {
 }
 
 /// Write the products of an order into the store, by way of a scratch folder of this name, and its SOF file.
-pub fn store(order: &Order, reduced: &Reduced, workspace: &Workspace, scratch: &str, keys: &str) -> Result<Vec<NewProduct>, AttemptError> {
+pub fn store(
+    order: &Order,
+    reduced: &Reduced,
+    workspace: &Workspace,
+    scratch: &str,
+    keys: &str,
+) -> Result<Vec<NewProduct>, AttemptError> {
     let Some(first) = order.raw.first() else { return Ok(Vec::new()) };
     let night = Night::of(first.meta.date_obs).to_string();
     let folder = format!("{night}/soxs-{}", order.recipe.replace('_', "-"));
@@ -203,7 +209,12 @@ pub fn file_name(order: &Order, product: &ProductImage) -> String {
 }
 
 /// Write one product to a new file.
-pub fn write(order: &Order, reduced: &Reduced, product: &ProductImage, file: &std::path::Path) -> Result<(), ProductError> {
+pub fn write(
+    order: &Order,
+    reduced: &Reduced,
+    product: &ProductImage,
+    file: &std::path::Path,
+) -> Result<(), ProductError> {
     let arm = order.raw.first().map_or("", |frame| frame.meta.arm.as_str());
     let name = file_name(order, product);
     write_product(file, &name, product, arm, &order.header, &reduced.provenance, &reduced.output.qc)
@@ -305,7 +316,6 @@ fn sof_text(order: &Order) -> String {
         let file = frame.file.as_ref()?;
         Some(SofEntry { path: file.path.clone(), tag: tag(&frame.meta) })
     });
-    let masters =
-        order.masters.iter().map(|master| SofEntry { path: master.shown.clone(), tag: master.catg.clone() });
+    let masters = order.masters.iter().map(|master| SofEntry { path: master.shown.clone(), tag: master.catg.clone() });
     sof::text(&raw.chain(masters).collect::<Vec<SofEntry>>())
 }

@@ -35,7 +35,10 @@ pub struct Panicked {
 impl Executor {
     /// `threads` = 0 means one per processor; `memory_mib` = 0 means 60 % of what the machine or container has.
     pub fn new(threads: usize, memory_mib: u64) -> Result<Executor, rayon::ThreadPoolBuildError> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("pixels-{index}")).build()?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("pixels-{index}"))
+            .build()?;
         let budget = if memory_mib == 0 { available_mib() * 6 / 10 } else { memory_mib };
         let budget_mib = u32::try_from(budget).unwrap_or(u32::MAX).clamp(64, Semaphore::MAX_PERMITS as u32);
         Ok(Executor { pool: Arc::new(pool), memory: Arc::new(Semaphore::new(budget_mib as usize)), budget_mib })
@@ -56,7 +59,9 @@ impl Executor {
     /// Run a closure that reads, computes and writes on a thread of its own; its parallel parts use the pixel pool.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
         let pool = self.pool.clone();
-        let caught = tokio::task::spawn_blocking(move || std::panic::catch_unwind(AssertUnwindSafe(|| pool.install(work)))).await;
+        let caught =
+            tokio::task::spawn_blocking(move || std::panic::catch_unwind(AssertUnwindSafe(|| pool.install(work))))
+                .await;
         match caught {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(panic)) => Err(Panicked { message: panic_text(panic.as_ref()) }),

@@ -25,7 +25,7 @@ use self::executor::Executor;
 use self::store::StoreError;
 use crate::association::Rules;
 use crate::catalogue::jobs::{Job, JobChange};
-use crate::catalogue::products::NewProduct;
+use crate::catalogue::products::{JudgedMetric, NewProduct};
 use crate::catalogue::{Catalogue, CatalogueError, JobId};
 use crate::config::{SchedulerConfig, Workspace};
 use crate::fault::{Classified, FaultClass, chain};
@@ -168,7 +168,9 @@ impl Scheduler {
             let scheduler = self.clone();
             let span = tracing::info_span!("job", job_id = job.id.0, recipe = job.recipe, attempt = job.attempts + 1);
             if memory.oversized {
-                span.in_scope(|| tracing::warn!(bytes = job.peak_bytes, "needs more memory than the budget; runs alone"));
+                span.in_scope(|| {
+                    tracing::warn!(bytes = job.peak_bytes, "needs more memory than the budget; runs alone")
+                });
             }
             running.spawn(
                 async move {
@@ -291,8 +293,14 @@ impl Scheduler {
             tx.enqueue_health(monitor, job.id, &job.key).await?;
         }
         tx.put_remarks(job.id, &remarks).await?;
-        let (state, why) = if failed_qc { ("flagged", "QC failed: the products are kept but serve no one") } else { ("done", "products stored") };
-        let change = JobChange { why, actor: "scheduler", log: Some(&log), ..JobChange::default() };
+        let out_of_range = out_of_range(&reduced.qc);
+        let (state, why, class) = if failed_qc {
+            ("flagged", "QC failed: the products are kept but serve no one", FaultClass::Quality.code())
+        } else {
+            ("done", "products stored", "")
+        };
+        let change =
+            JobChange { why, actor: "scheduler", class, error: &out_of_range, log: Some(&log), ..JobChange::default() };
         tx.move_job(job.id, &["running"], state, &change).await?;
         tx.dirty_set(job.set_id).await?;
         tx.commit().await?;
@@ -363,7 +371,9 @@ impl Scheduler {
         };
         match given_back.await {
             Ok(()) | Err(CatalogueError::LostRace { .. }) => {}
-            Err(error) => tracing::error!(error = chain(&error), "the job stays marked as running until the next start"),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "the job stays marked as running until the next start")
+            }
         }
     }
 }
@@ -386,6 +396,17 @@ impl Failure {
     fn of(error: &impl Classified) -> Failure {
         Failure { class: error.class(), text: chain(error) }
     }
+}
+
+/// The metrics that failed, each with its value and range; empty when none did.
+fn out_of_range(qc: &[JudgedMetric]) -> String {
+    let bound = |bound: Option<f64>, none: &str| bound.map_or(none.to_string(), |bound| bound.to_string());
+    let failed = qc.iter().filter(|judged| judged.verdict == Verdict::Fail).map(|judged| {
+        let value = judged.metric.number().map_or("absent".to_string(), |value| format!("{value:.4}"));
+        let (min, max) = (bound(judged.min, "-inf"), bound(judged.max, "inf"));
+        format!("{} = {value} {} is outside {min} .. {max}", judged.metric.name, judged.metric.unit)
+    });
+    failed.collect::<Vec<String>>().join("; ")
 }
 
 /// Free space of the file system of a folder, MiB; `None` when it cannot be found out.

@@ -63,7 +63,8 @@ impl Account {
     }
 
     fn row(&self, file: &FrameRow) -> Vec<String> {
-        let main = self.products.iter().filter(|product| Some(product.set_id) == file.set_id).min_by_key(|product| product.id);
+        let main =
+            self.products.iter().filter(|product| Some(product.set_id) == file.set_id).min_by_key(|product| product.id);
         let carries = matches!(file.state.as_str(), "accepted");
         let product = main.filter(|_| carries);
         vec![

@@ -94,7 +94,9 @@ pub async fn demo(config: Config, args: DemoArgs) -> CliResult {
     }
     let all_well = faults.is_empty() && !interrupted;
     if all_well && !args.json {
-        output::print("every file is accounted for; every product is stored, archived and equal to its archived copy\n")?;
+        output::print(
+            "every file is accounted for; every product is stored, archived and equal to its archived copy\n",
+        )?;
     }
     Ok(if all_well { OK } else { FAILED })
 }
@@ -231,7 +233,8 @@ async fn wait_until_done(
             counts.iter().filter(|count| count.name == name).map(|count| count.count).sum::<i64>()
         };
         let files: i64 = status.files.iter().map(|count| count.count).sum();
-        let settled = files as usize >= landed && count(&status.files, "waiting") == 0 && count(&status.sets, "open") == 0;
+        let settled =
+            files as usize >= landed && count(&status.files, "waiting") == 0 && count(&status.sets, "open") == 0;
         bar.set_message(said(&BatchProgress::Work(Box::new(status))));
         if settled && catalogue.is_idle().await? && catalogue.open_deliveries().await? == 0 {
             break;

@@ -88,7 +88,11 @@ pub async fn recipe(mut config: Config, args: RecipeArgs) -> CliResult {
         Ok::<_, CliError>((order, reduced, written))
     })
     .await
-    .map_err(|error| CliError::Engine { message: error.to_string(), class: FaultClass::Bug, hint: String::new() })??;
+    .map_err(|error| CliError::Engine {
+        message: error.to_string(),
+        class: FaultClass::Bug,
+        hint: String::new(),
+    })??;
     tell(&order, &reduced, &written, args.json)?;
     Ok(if reduced.verdict == Verdict::Fail { FAILED } else { OK })
 }
