@@ -131,7 +131,7 @@ async fn any_order_of_arrival_and_any_moment_of_looking_give_the_same_sets() {
         let bench = bench().await;
         for (index, frame) in shuffled(&frames, seed).iter().enumerate() {
             bench.land(frame).await;
-            if (index as u64 + seed) % 7 == 0 {
+            if (index as u64 + seed).is_multiple_of(7) {
                 bench.clock.advance(300);
                 bench.pass().await;
             }

@@ -220,16 +220,16 @@ impl Engine {
             monitors: config.monitors().into_iter().map(|monitor| monitor.name).collect(),
             gatekeeper: config.release.gatekeeper,
         };
-        let scheduler = Scheduler::new(
-            catalogue.clone(),
-            config.scheduler.clone(),
-            workspace.clone(),
+        let scheduler = Scheduler {
+            catalogue: catalogue.clone(),
+            config: config.scheduler.clone(),
+            workspace: workspace.clone(),
             executor,
-            Arc::new(rules.limits),
-            association_rules,
+            limits: Arc::new(rules.limits),
+            rules: association_rules,
             recipients,
-            boot_id.clone(),
-        );
+            boot_id: boot_id.clone(),
+        };
         scheduler.reconcile().await?;
         let known_rules = catalogue.facts().await?.into_iter().find(|fact| fact.name == "rules").map(|fact| fact.value);
         if known_rules.as_deref() != Some(rules.digest.as_str()) {

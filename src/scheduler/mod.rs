@@ -70,32 +70,25 @@ impl Classified for SchedulerError {
 /// The scheduler and what it works with.
 #[derive(Clone)]
 pub struct Scheduler {
-    catalogue: Catalogue,
-    config: SchedulerConfig,
-    workspace: Workspace,
-    executor: Executor,
-    limits: Arc<Limits>,
-    rules: Arc<Rules>,
-    recipients: Recipients,
-    boot_id: String,
+    /// Catalogue, open for writing.
+    pub catalogue: Catalogue,
+    /// Limits and pauses.
+    pub config: SchedulerConfig,
+    /// Layout of the work folder.
+    pub workspace: Workspace,
+    /// Threads and memory.
+    pub executor: Executor,
+    /// QC ranges.
+    pub limits: Arc<Limits>,
+    /// Who needs what.
+    pub rules: Arc<Rules>,
+    /// Who receives products and metrics.
+    pub recipients: Recipients,
+    /// This start of the process.
+    pub boot_id: String,
 }
 
 impl Scheduler {
-    /// A scheduler for this start of the process, `boot_id`.
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        catalogue: Catalogue,
-        config: SchedulerConfig,
-        workspace: Workspace,
-        executor: Executor,
-        limits: Arc<Limits>,
-        rules: Arc<Rules>,
-        recipients: Recipients,
-        boot_id: String,
-    ) -> Scheduler {
-        Scheduler { catalogue, config, workspace, executor, limits, rules, recipients, boot_id }
-    }
-
     /// After a start: take back jobs of dead processes, empty the scratch folder, remove stored files that nobody
     /// knows, make the tree show what the catalogue says.
     pub async fn reconcile(&self) -> Result<(), SchedulerError> {
