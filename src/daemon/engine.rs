@@ -227,6 +227,7 @@ impl Engine {
             executor,
             limits: Arc::new(rules.limits),
             rules: association_rules,
+            policy: config.association.policy,
             recipients,
             boot_id: boot_id.clone(),
         };

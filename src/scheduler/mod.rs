@@ -29,7 +29,7 @@ use crate::association::Rules;
 use crate::catalogue::jobs::{Job, JobChange};
 use crate::catalogue::products::{JudgedMetric, NewProduct};
 use crate::catalogue::{Catalogue, CatalogueError, JobId};
-use crate::config::{SchedulerConfig, Workspace};
+use crate::config::{Policy, SchedulerConfig, Workspace};
 use crate::fault::{Classified, FaultClass, chain};
 use crate::quality::{Limits, Verdict};
 
@@ -82,6 +82,8 @@ pub struct Scheduler {
     pub limits: Arc<Limits>,
     /// Who needs what.
     pub rules: Arc<Rules>,
+    /// How masters are chosen.
+    pub policy: Policy,
     /// Who receives products and metrics.
     pub recipients: Recipients,
     /// This start of the process.
@@ -285,7 +287,7 @@ impl Scheduler {
             for archive in &self.recipients.archives {
                 tx.enqueue_archive(archive, id, job.id, archive_state).await?;
             }
-            tx.dirty_sets_of_recipes(&self.rules.users_of(&job.recipe), &product.arm, product.mjd).await?;
+            tx.dirty_sets_for(product, &self.rules.users_of(&job.recipe), self.serves_from(product.mjd)).await?;
         }
         for monitor in &self.recipients.monitors {
             tx.enqueue_health(monitor, job.id, &job.key).await?;
@@ -308,6 +310,11 @@ impl Scheduler {
             store::show(&self.workspace, &product)?;
         }
         Ok(())
+    }
+
+    /// The earliest data that a master of this time can serve.
+    fn serves_from(&self, mjd: f64) -> f64 {
+        if self.policy == Policy::Newest { mjd } else { f64::NEG_INFINITY }
     }
 
     async fn record_failure(&self, job: &Job, failure: Failure) -> Result<(), SchedulerError> {
