@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sqlx::SqlitePool;
 
-use super::{Catalogue, CatalogueError, During, Result};
+use super::{Catalogue, CatalogueError, During, Result, WriteTx};
 
 /// A fact about the running process, for example `paused`.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
@@ -17,6 +17,9 @@ pub struct HealthFact {
     /// When it was set, microseconds UTC.
     pub at_us: i64,
 }
+
+/// Fact: the process that stopped in order last.
+const STOPPED: &str = "stopped";
 
 /// Refuse a damaged database before anything is written to it.
 pub(super) async fn quick_check(pool: &SqlitePool, path: &Path) -> Result<()> {
@@ -88,6 +91,11 @@ impl Catalogue {
         tx.commit().await
     }
 
+    /// Record that this process stopped in order.
+    pub async fn record_stop(&self, boot_id: &str) -> Result<()> {
+        self.set_fact(STOPPED, boot_id).await
+    }
+
     /// Leave a fact for commands and the status page. Writes nothing when the value has not changed.
     pub async fn set_fact(&self, name: &str, value: &str) -> Result<()> {
         let present = self.facts().await?;
@@ -114,6 +122,24 @@ impl Catalogue {
             .fetch_all(self.reader())
             .await
             .during("read its facts")
+    }
+}
+
+impl WriteTx {
+    /// Did the process that kept the catalogue before `boot_id` end without saying so? False when there was none.
+    pub async fn previous_died(&mut self, boot_id: &str) -> Result<bool> {
+        let previous: Option<String> =
+            sqlx::query_scalar("SELECT id FROM boot WHERE id <> ?1 ORDER BY started_us DESC, rowid DESC LIMIT 1")
+                .bind(boot_id)
+                .fetch_optional(&mut *self.tx)
+                .await
+                .during("look for the process before this one")?;
+        let stopped: Option<String> = sqlx::query_scalar("SELECT value FROM health_fact WHERE name = ?1")
+            .bind(STOPPED)
+            .fetch_optional(&mut *self.tx)
+            .await
+            .during("read its facts")?;
+        Ok(previous.is_some() && previous != stopped)
     }
 }
 

@@ -182,6 +182,11 @@ pub struct WriteTx {
 }
 
 impl WriteTx {
+    /// Time of the transaction, microseconds UTC.
+    pub fn now_us(&self) -> i64 {
+        self.now_us
+    }
+
     /// Make the changes durable and wake whoever waits for changes.
     pub async fn commit(self) -> Result<()> {
         self.tx.commit().await.during("commit a transaction")?;

@@ -286,6 +286,9 @@ impl Engine {
     pub async fn stop(&self) {
         // Absent when no service was started.
         let _ = std::fs::remove_file(&self.workspace.daemon);
+        if let Err(error) = self.catalogue.record_stop(&self.boot_id).await {
+            tracing::warn!(error = chain(&error), "the next start will think that this process died");
+        }
         self.catalogue.close().await;
         tracing::info!("stopped");
     }
