@@ -8,6 +8,8 @@ use sqlx::SqlitePool;
 
 use super::{Catalogue, CatalogueError, During, Result, WriteTx};
 
+/// Beginning of the name of a backup in the making.
+const PARTIAL: &str = ".catalogue-";
 /// Age at which the copy of a backup that was not finished is removed.
 const UNFINISHED_FOR: Duration = Duration::from_secs(3600);
 
@@ -48,9 +50,10 @@ impl Catalogue {
         let folder = backup_folder(&self.path);
         let stamp = self.clock.now().strftime("%Y%m%dT%H%M%S").to_string();
         let target = folder.join(format!("catalogue-{stamp}.db"));
-        let partial = folder.join(format!(".catalogue-{stamp}.part"));
+        let partial = folder.join(format!("{PARTIAL}{stamp}.part"));
         let io = |source| CatalogueError::Lock { lock: target.clone(), source };
         std::fs::create_dir_all(&folder).map_err(io)?;
+        let _ = std::fs::remove_file(&partial);
         for left in left_behind(&folder) {
             let _ = std::fs::remove_file(left);
         }
@@ -172,7 +175,7 @@ fn left_behind(folder: &Path) -> Vec<PathBuf> {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > UNFINISHED_FOR))
     };
-    let ours = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".catalogue-");
+    let ours = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PARTIAL);
     entries.flatten().filter(|entry| ours(entry) && old(entry)).map(|entry| entry.path()).collect()
 }
 
@@ -187,4 +190,28 @@ fn backups_beyond(folder: &Path, keep: usize) -> Vec<PathBuf> {
     let surplus = copies.len().saturating_sub(keep);
     copies.truncate(surplus);
     copies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::seeded::Seeded;
+
+    #[tokio::test]
+    async fn a_backup_that_was_never_finished_is_removed_when_nobody_can_be_at_it() {
+        let seeded = Seeded::night().await;
+        let folder = backup_folder(seeded.catalogue.path());
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (dead, young, other) =
+            (folder.join(".catalogue-1.part"), folder.join(".catalogue-2.part"), folder.join("notes"));
+        for path in [&dead, &young, &other] {
+            std::fs::write(path, "x").expect("written");
+        }
+        for path in [&dead, &other] {
+            let time = std::time::SystemTime::now() - 2 * UNFINISHED_FOR;
+            std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("aged");
+        }
+        let copy = seeded.catalogue.backup(3).await.expect("a backup");
+        assert!(copy.is_file() && young.exists() && other.exists() && !dead.exists());
+    }
 }

@@ -149,7 +149,9 @@ impl Scheduler {
         if running.len() >= self.config.jobs || !self.has_room().await? {
             return Ok(());
         }
-        for job in self.catalogue.ready_jobs(LOOK_AHEAD).await? {
+        let mut ready = self.catalogue.ready_jobs(LOOK_AHEAD).await?;
+        ready.sort_by_key(orphans::is_suspected);
+        for job in ready {
             if running.len() >= self.config.jobs {
                 break;
             }

@@ -78,6 +78,8 @@ pub fn prepare(workspace: &Workspace) -> Result<(), StoreError> {
         std::fs::create_dir_all(folder).map_err(io("making", folder))?;
     }
     remove_temporaries(&workspace.root, 0);
+    // Those one level below are found when the store is compared with the catalogue.
+    remove_temporaries(&workspace.store, 0);
     remove_temporaries(&workspace.sof, 0);
     // <night>/<recipe>/
     remove_temporaries(&workspace.reduced, 2);
@@ -170,6 +172,7 @@ mod tests {
             shown.join(".a.fits.tmp-Ab12Cd34"),
             workspace.sof.join(".a.sof.tmp-Ab12Cd34"),
             workspace.root.join(".heartbeat.json.tmp-Ab12Cd34"),
+            workspace.store.join("..probe.tmp-Ab12Cd34"),
             workspace.scratch.join("job-1"),
         ];
         for path in keep.iter().chain(&remove) {
