@@ -93,8 +93,15 @@ fn page(all: &Everything) -> String {
     if let Some(latency) = &status.latency {
         lines.extend(latencies(latency));
     }
-    for fact in &status.facts {
-        lines.push(("fact", format!("{}: {} (since {})", fact.name, fact.value, stamp(fact.at_us))));
+    for fact in status.facts.iter().filter(|fact| !fact.value.is_empty()) {
+        let since = stamp(fact.at_us);
+        match fact.name.as_str() {
+            "raw_root_error" => lines.push(("problem", format!("{} (since {since})", fact.value))),
+            "paused" => lines.push(("paused", format!("{} (since {since})", fact.value))),
+            // For programs: what the daemon compares at its start.
+            "raw_root_identity" | "rules" | "started" => {}
+            _ => lines.push(("fact", format!("{}: {} (since {since})", fact.name, fact.value))),
+        }
     }
     let mut out = String::new();
     let mut before = "";
