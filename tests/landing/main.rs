@@ -290,8 +290,11 @@ fn check_products(site: &Site, night: &Night) {
     assert!(new["revision"].as_i64() > old["revision"].as_i64(), "{old:#} {new:#}");
     assert_ne!(new["archive_name"], old["archive_name"]);
     assert_ne!(new["sha256"], old["sha256"]);
+    let archive = site.work().join("archive");
     for row in rows.iter().chain([old]) {
-        let stored = site.work().join("archive").join(row["archive_name"].as_str().unwrap_or_default());
+        let stored = archive
+            .join(row["night"].as_str().unwrap_or_default())
+            .join(row["archive_name"].as_str().unwrap_or_default());
         let found = fs::metadata(&stored).unwrap_or_else(|error| panic!("{}: {error}", stored.display()));
         assert_eq!(row["size"], found.len());
     }
