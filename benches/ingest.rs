@@ -1,5 +1,5 @@
-//! Ten thousand frames that were there before: how long until the catalogue knows them all, how much memory that takes,
-//! and how long a reader waits meanwhile. `cargo bench --bench ingest`.
+//! Ten thousand frames that were there before: how long until the catalogue knows them all and every set has its plan,
+//! how much memory that takes, and how long `status` takes meanwhile. `cargo bench --bench ingest`.
 //!
 //! Frames have headers of every kind and a few pixels, so that what is measured is ingest and not the disk. The built-in
 //! rules are used but for the sizes of the detectors.
@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
+use soxsd::association::{Association, Rules};
 use soxsd::catalogue::Catalogue;
+use soxsd::catalogue::views::Filter;
 use soxsd::clock::SystemClock;
 use soxsd::config::Config;
 use soxsd::fits::{ImageHdu, PlaneData, write_images};
 use soxsd::ingest::Ingest;
 use soxsd::instrument::Classification;
+use soxsd::scheduler::book::RecipeBook;
 use soxsd::simulator::NightPlan;
 
 const FRAMES: usize = 10_000;
@@ -33,30 +36,44 @@ fn main() -> Result<()> {
 
 async fn measure(folder: &Path, raw: PathBuf, nights: usize, before: u64) -> Result<()> {
     let catalogue = Catalogue::open(&folder.join("work/catalogue.db"), Arc::new(SystemClock)).await?;
-    let ingest = Ingest::new(catalogue.clone(), Arc::new(rules()?), vec![raw], Config::defaults()?.ingest, true);
+    let config = Config::defaults()?;
+    let ingest = Ingest::new(catalogue.clone(), Arc::new(rules()?), vec![raw], config.ingest.clone(), true);
+    let association = Association::new(
+        catalogue.clone(),
+        Arc::new(Rules::builtin()?),
+        config.association.clone(),
+        RecipeBook::new(&toml::Table::new())?.known(),
+    );
     let worst = Arc::new(AtomicU64::new(0));
     let reader = tokio::spawn(read_meanwhile(catalogue.clone(), worst.clone()));
     let started = Instant::now();
     let report = ingest.scan_once().await?;
-    let first = started.elapsed();
-    reader.abort();
+    let ingested = started.elapsed();
     anyhow::ensure!(report.frames == FRAMES && !report.pending, "not all frames were taken in: {report:?}");
+    association.pass().await?;
+    association.close_all_templates().await?;
+    association.pass().await?;
+    let associated = started.elapsed();
+    reader.abort();
+    let sets = catalogue.sets(&Filter { limit: 1_000_000, ..Filter::default() }).await?;
+    let planned = sets.iter().filter(|set| set.job_id.is_some()).count();
     let started = Instant::now();
     let again = ingest.scan_once().await?;
     anyhow::ensure!(!again.changed(), "the second scan found something: {again:?}");
-    println!("{FRAMES} frames of {nights} nights taken in: {:.2} s", first.as_secs_f64());
-    println!("scan that finds nothing new:        {:.3} s", started.elapsed().as_secs_f64());
-    println!("peak memory:                        {:.1} MiB", memory_kib("VmHWM")? as f64 / 1024.0);
-    println!("peak memory before:                 {:.1} MiB", before as f64 / 1024.0);
-    println!("longest wait of a reader:           {:.1} ms", worst.load(Ordering::Relaxed) as f64 / 1000.0);
+    println!("{FRAMES} frames of {nights} nights taken in:  {:.2} s", ingested.as_secs_f64());
+    println!("... and {} sets made, {planned} planned:    {:.2} s", sets.len(), associated.as_secs_f64());
+    println!("scan that finds nothing new:         {:.3} s", started.elapsed().as_secs_f64());
+    println!("peak memory:                         {:.1} MiB", memory_kib("VmHWM")? as f64 / 1024.0);
+    println!("peak memory before:                  {:.1} MiB", before as f64 / 1024.0);
+    println!("longest answer of status meanwhile:  {:.1} ms", worst.load(Ordering::Relaxed) as f64 / 1000.0);
     Ok(())
 }
 
-/// Ask for the facts as a status command does, again and again; keeps the longest time in microseconds.
+/// Ask for the status again and again; keeps the longest time in microseconds.
 async fn read_meanwhile(catalogue: Catalogue, worst: Arc<AtomicU64>) {
     loop {
         let started = Instant::now();
-        if catalogue.facts().await.is_ok() {
+        if catalogue.status().await.is_ok() {
             worst.fetch_max(started.elapsed().as_micros() as u64, Ordering::Relaxed);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -38,6 +38,9 @@
 //! - Only `catalogue` speaks SQL, only `fits` speaks cfitsio, only `delivery` speaks HTTP to others, only `service` serves it.
 //! - Every change of state is one transaction that also writes why.
 
+// A panic is a bug: every failure is a value with a class. Exceptions carry their proof as a comment.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::dbg_macro))]
+
 pub mod association;
 pub mod catalogue;
 pub mod cli;

@@ -7,6 +7,7 @@
 
 pub mod choose;
 pub mod keys;
+mod masters;
 pub mod names;
 pub mod plan;
 pub mod rules;

@@ -7,21 +7,19 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::choose::{self, Candidate, Judged, Wanted};
-use super::keys::{self, Keys};
+use super::keys;
+use super::masters::{Choice, Seen};
 use super::names;
-use super::rules::{Grouping, Need, RecipeRule, Rules};
-use crate::catalogue::jobs::{Job, JobChange, NewCandidate, NewJob};
+use super::rules::{Grouping, RecipeRule, Rules};
+use crate::catalogue::jobs::{Job, JobChange, NewJob};
 use crate::catalogue::sets::{DirtySet, Member, OpenTemplate, SetContent, SetIdentity, Ungrouped};
-use crate::catalogue::{Catalogue, CatalogueError, ProductId, Result, VersionId, WriteTx};
-use crate::config::{AssociationConfig, Policy};
+use crate::catalogue::{Catalogue, ProductId, Result, VersionId, WriteTx};
+use crate::config::AssociationConfig;
 use crate::fault::chain;
 use crate::instrument::{Arm, FrameMeta, Night, Usage};
 
 /// How many frames are grouped, and sets planned, in one transaction.
 const BATCH: i64 = 500;
-/// How many refused candidates of a need are recorded: the nearest ones.
-const REFUSED_KEPT: usize = 8;
 /// How many sets are planned before their changes are committed.
 const PLANS_PER_COMMIT: usize = 50;
 
@@ -50,57 +48,27 @@ pub struct PassReport {
 /// The association task and what it needs to know.
 #[derive(Clone)]
 pub struct Association {
-    catalogue: Catalogue,
-    rules: Arc<Rules>,
-    config: AssociationConfig,
-    recipes: Arc<BTreeMap<String, KnownRecipe>>,
+    pub(super) catalogue: Catalogue,
+    pub(super) rules: Arc<Rules>,
+    pub(super) config: AssociationConfig,
+    pub(super) recipes: Arc<BTreeMap<String, KnownRecipe>>,
 }
 
-/// Candidates read in this pass, so that a thousand sets do not ask for them a thousand times.
-#[derive(Default)]
-struct Seen {
-    products: BTreeMap<String, Vec<Candidate>>,
-    pending: BTreeMap<(String, Arm), Vec<Candidate>>,
+/// Everything that planning one set looks at.
+struct Plan<'a> {
+    set: &'a DirtySet,
+    rule: &'a RecipeRule,
+    members: &'a [Member],
+    content: &'a SetContent,
+    /// The newest job that was not superseded.
+    latest: Option<&'a Job>,
 }
 
-/// A need with its judged candidates.
-struct NeedStory<'a> {
-    need: &'a Need,
-    candidates: Vec<Candidate>,
-    judged: Vec<Judged>,
-}
-
-impl NeedStory<'_> {
-    /// The best master that exists, and the best that is still being made if that would be better.
-    fn best(&self) -> (Option<&Candidate>, Option<&Candidate>) {
-        let eligible =
-            || self.judged.iter().filter(|judged| judged.outcome.is_ok()).filter_map(|j| self.candidates.get(j.index));
-        let first = eligible().next();
-        let existing = eligible().find(|candidate| candidate.product.is_some());
-        let coming = first.filter(|candidate| candidate.product.is_none());
-        (existing, coming)
-    }
-
-    fn level_of(&self, product: ProductId) -> Option<i64> {
-        self.judged.iter().find_map(|judged| {
-            let candidate = self.candidates.get(judged.index)?;
-            let fit = judged.outcome.as_ref().ok()?;
-            (candidate.product == Some(product)).then_some(fit.level as i64)
-        })
-    }
-}
-
-/// What the needs of a set come to.
-struct Choice {
-    masters: Vec<ProductId>,
-    level: Option<i64>,
-    /// What it waits for and until when.
-    waits: Option<(String, i64)>,
-    /// What is missing for good.
-    missing: Option<String>,
-    candidates: Vec<NewCandidate>,
-    /// Sets whose masters it waits for.
-    awaited: Vec<crate::catalogue::SetId>,
+/// What a new job would be.
+struct JobVerdict {
+    state: &'static str,
+    class: &'static str,
+    error: String,
 }
 
 impl Association {
@@ -303,36 +271,24 @@ impl Association {
             return Ok(false);
         };
         let content = self.content_of(tx, set, rule, &members).await?;
-        let latest = self.catalogue.latest_job(set.id).await?;
-        if latest.as_ref().is_some_and(|job| job.state == "running")
-            && matches!(content.state, "open" | "complete" | "partial")
-        {
-            // Its outcome marks the set again; until then the mark stays, and nothing is planned twice.
-            return self.plan_behind_running(tx, set, &content).await;
-        }
         tx.put_set_content(set.id, &content).await?;
+        let latest = self.catalogue.latest_job(set.id).await?;
+        let is_running = latest.as_ref().is_some_and(|job| job.state == "running");
         let made = match content.state {
-            "complete" | "partial" => self.plan_job(tx, set, rule, &members, &content, latest, seen).await?,
+            // The end of the running job marks the set again; nothing is planned behind its back.
+            _ if is_running => false,
             "open" => false,
+            "complete" | "partial" => {
+                let plan = Plan { set, rule, members: &members, content: &content, latest: latest.as_ref() };
+                self.plan_job(tx, &plan, seen).await?
+            }
             _ => {
-                if latest.is_some() {
-                    tx.supersede_jobs(
-                        set.id,
-                        if content.why.is_empty() { "its frames moved elsewhere" } else { &content.why },
-                    )
-                    .await?;
-                }
+                tx.supersede_jobs(set.id, &content.why).await?;
                 false
             }
         };
         tx.clean_set(set.id, set.dirty).await?;
         Ok(made)
-    }
-
-    async fn plan_behind_running(&self, tx: &mut WriteTx, set: &DirtySet, content: &SetContent) -> Result<bool> {
-        tx.put_set_content(set.id, content).await?;
-        tx.clean_set(set.id, set.dirty).await?;
-        Ok(false)
     }
 
     async fn content_of(
@@ -366,89 +322,117 @@ impl Association {
         })
     }
 
-    #[allow(clippy::too_many_arguments)]
-    async fn plan_job(
+    async fn plan_job(&self, tx: &mut WriteTx, plan: &Plan<'_>, seen: &mut Seen) -> Result<bool> {
+        let Some(arm) = Arm::parse(&plan.set.arm) else { return Ok(false) };
+        let choice = self.choose_masters(plan.set, plan.rule, arm, plan.content, seen).await?;
+        for awaited in &choice.awaited {
+            tx.put_priority(*awaited, plan.rule.priority).await?;
+        }
+        let verdict = self.verdict(plan.rule, &choice);
+        let key = self.job_key(plan, &verdict, &choice.masters).await?;
+        if let Some(latest) = plan.latest.filter(|latest| latest.key == key) {
+            self.renew(tx, latest, &choice).await?;
+            return Ok(false);
+        }
+        match self.catalogue.job_by_key(&key).await? {
+            Some(before) => self.revive(tx, plan, &before, &verdict, &choice).await,
+            None => self.create(tx, plan, &verdict, &choice, &key).await.map(|()| true),
+        }
+    }
+
+    /// What the needs of a set come to, as the state of a job.
+    fn verdict(&self, rule: &RecipeRule, choice: &Choice) -> JobVerdict {
+        let of = |state, class, error: &str| JobVerdict { state, class, error: error.to_string() };
+        match (self.recipes.get(&rule.name), &choice.waits, &choice.missing) {
+            (None, ..) => {
+                let error = format!("recipe {} is not part of soxsd {}", rule.name, env!("CARGO_PKG_VERSION"));
+                of("unsupported", "", &error)
+            }
+            (_, Some(_), _) => of("waiting", "", ""),
+            (_, None, Some(missing)) => of("parked", "missing", missing),
+            (_, None, None) => of("ready", "", ""),
+        }
+    }
+
+    /// The inputs are what they were for an earlier job: it is that job again.
+    async fn revive(
         &self,
         tx: &mut WriteTx,
-        set: &DirtySet,
-        rule: &RecipeRule,
-        members: &[Member],
-        content: &SetContent,
-        latest: Option<Job>,
-        seen: &mut Seen,
+        plan: &Plan<'_>,
+        before: &Job,
+        verdict: &JobVerdict,
+        choice: &Choice,
     ) -> Result<bool> {
-        let Some(arm) = Arm::parse(&set.arm) else { return Ok(false) };
-        let choice = self.choose_masters(set, rule, arm, content, seen).await?;
-        let known = self.recipes.get(&rule.name);
-        let (version, parameters) = match known {
-            Some(known) => (known.version.as_str(), known.parameters.as_str()),
-            None => ("", "{}"),
+        tx.supersede_jobs(plan.set.id, "its inputs changed back").await?;
+        let change = JobChange {
+            why: "its inputs are what they were before",
+            actor: "association",
+            class: verdict.class,
+            error: &verdict.error,
+            reset_attempts: true,
+            ..JobChange::default()
         };
-        let (state, class, error): (&'static str, &str, String) = match (known, &choice.waits, &choice.missing) {
-            (None, ..) => {
-                ("unsupported", "", format!("recipe {} is not part of soxsd {}", rule.name, env!("CARGO_PKG_VERSION")))
-            }
-            (_, Some(_), _) => ("waiting", "", String::new()),
-            (_, None, Some(missing)) => ("parked", "missing", missing.clone()),
-            (_, None, None) => ("ready", "", String::new()),
-        };
-        let digests: Vec<String> = members.iter().map(|member| member.digest.clone()).collect();
-        // What cannot run here is not planned anew with every master that appears.
-        let keyed: &[ProductId] = if state == "unsupported" { &[] } else { &choice.masters };
-        let key = self.job_key(set, rule, version, parameters, state, &digests, keyed).await?;
-        for awaited in &choice.awaited {
-            tx.put_priority(*awaited, rule.priority).await?;
+        tx.move_job(before.id, &["superseded"], verdict.state, &change).await?;
+        self.renew(tx, before, choice).await?;
+        Ok(true)
+    }
+
+    /// The job stands as it is; what was considered for it and what it waits for are told anew.
+    async fn renew(&self, tx: &mut WriteTx, job: &Job, choice: &Choice) -> Result<()> {
+        tx.put_candidates(job.id, &choice.candidates).await?;
+        match &choice.waits {
+            Some((waits_for, deadline)) => tx.put_waiting(job.id, waits_for, *deadline).await,
+            None => Ok(()),
         }
-        if let Some(latest) = latest.as_ref().filter(|latest| latest.key == key) {
-            tx.put_candidates(latest.id, &choice.candidates).await?;
-            if let Some((waits_for, deadline)) = &choice.waits {
-                tx.put_waiting(latest.id, waits_for, *deadline).await?;
-            }
-            return Ok(false);
-        }
-        let why = match &latest {
-            None => format!("set is {}", content.state),
+    }
+
+    async fn create(
+        &self,
+        tx: &mut WriteTx,
+        plan: &Plan<'_>,
+        verdict: &JobVerdict,
+        choice: &Choice,
+        key: &str,
+    ) -> Result<()> {
+        let metas: Vec<FrameMeta> = plan.members.iter().map(|member| member.meta.clone()).collect();
+        let raw: Vec<VersionId> = plan.members.iter().map(|member| member.version).collect();
+        let (version, parameters) = self.version_and_parameters(plan.rule);
+        let (waits_for, deadline_us) = choice.waits.clone().unzip();
+        let was_held = plan.latest.is_some_and(|job| job.state == "held");
+        let why = match plan.latest {
+            None => format!("set is {}", plan.content.state),
             Some(_) => "its frames, masters, parameters or recipe changed".to_string(),
         };
-        if let Some(old) = self.catalogue.job_by_key(&key).await? {
-            tx.supersede_jobs(set.id, &why).await?;
-            let change = JobChange {
-                why: "its inputs are what they were before",
-                actor: "association",
-                reset_attempts: true,
-                ..JobChange::default()
-            };
-            if state == "ready" {
-                tx.move_job(old.id, &["superseded"], "ready", &change).await?;
-                return Ok(true);
-            }
-            return Ok(false);
-        }
-        let metas: Vec<FrameMeta> = members.iter().map(|member| member.meta.clone()).collect();
-        let raw: Vec<VersionId> = members.iter().map(|member| member.version).collect();
-        let (waits_for, deadline) = choice.waits.clone().unzip();
         tx.create_job(&NewJob {
-            set: set.id,
-            recipe: &rule.name,
+            set: plan.set.id,
+            recipe: &plan.rule.name,
             recipe_version: version,
-            key: &key,
+            key,
             parameters,
-            state: if latest.is_some_and(|job| job.state == "held") && state == "ready" { "held" } else { state },
-            priority: self.priority(rule, &metas),
-            newest_mjd: content.mjd_last,
-            peak_bytes: known.map_or(0, |known| (known.peak_bytes)(&rule.name, &metas) as i64),
+            // What an operator held stays held when its inputs change.
+            state: if was_held && verdict.state == "ready" { "held" } else { verdict.state },
+            priority: self.priority(plan.rule, &metas),
+            newest_mjd: plan.content.mjd_last,
+            peak_bytes: self
+                .recipes
+                .get(&plan.rule.name)
+                .map_or(0, |known| (known.peak_bytes)(&plan.rule.name, &metas) as i64),
             waits_for: waits_for.as_deref().unwrap_or_default(),
-            deadline_us: deadline,
+            deadline_us,
             level: choice.level,
-            class,
-            error: &error,
+            class: verdict.class,
+            error: &verdict.error,
             why: &why,
             raw: &raw,
             masters: &choice.masters,
             candidates: &choice.candidates,
         })
         .await?;
-        Ok(true)
+        Ok(())
+    }
+
+    fn version_and_parameters(&self, rule: &RecipeRule) -> (&str, &str) {
+        self.recipes.get(&rule.name).map_or(("", "{}"), |known| (&known.version, &known.parameters))
     }
 
     fn priority(&self, rule: &RecipeRule, metas: &[FrameMeta]) -> i64 {
@@ -461,219 +445,23 @@ impl Association {
     }
 
     /// Content key: the same inputs, recipe and parameters always have the same one.
-    #[allow(clippy::too_many_arguments)]
-    async fn job_key(
-        &self,
-        set: &DirtySet,
-        rule: &RecipeRule,
-        version: &str,
-        parameters: &str,
-        state: &str,
-        raw: &[String],
-        masters: &[ProductId],
-    ) -> Result<String> {
+    async fn job_key(&self, plan: &Plan<'_>, verdict: &JobVerdict, masters: &[ProductId]) -> Result<String> {
+        let (version, parameters) = self.version_and_parameters(plan.rule);
         let mut digest = Sha256::new();
-        for part in [&set.key, rule.name.as_str(), version, parameters] {
+        for part in [plan.set.key.as_str(), &plan.rule.name, version, parameters, &plan.content.content] {
             digest.update(part.as_bytes());
             digest.update([0]);
         }
-        for part in raw {
-            digest.update(part.as_bytes());
-        }
+        // What cannot run in this build is not planned anew with every master that appears.
+        let masters = if verdict.state == "unsupported" { &[] } else { masters };
         for master in masters {
             digest.update(self.catalogue.product_digest(*master).await?.as_bytes());
         }
         // A job that cannot run yet is not the job that will run.
-        if state != "ready" {
-            digest.update(state.as_bytes());
+        if verdict.state != "ready" {
+            digest.update(verdict.state.as_bytes());
         }
         Ok(hex(&digest.finalize()))
-    }
-
-    async fn choose_masters(
-        &self,
-        set: &DirtySet,
-        rule: &RecipeRule,
-        arm: Arm,
-        content: &SetContent,
-        seen: &mut Seen,
-    ) -> Result<Choice> {
-        let set_keys: Keys = serde_json::from_str(&set.keys)
-            .map_err(|source| CatalogueError::Content { what: "keys of a set", source })?;
-        let data = Wanted { set: set.id, arm, keys: &set_keys, mjd: content.mjd_first };
-        let now = self.catalogue.clock().now_us();
-        let deadline = |seconds: f64| set.changed_us.saturating_add((seconds * 1e6) as i64);
-        let mut choice = Choice {
-            masters: Vec::new(),
-            level: None,
-            waits: None,
-            missing: None,
-            candidates: Vec::new(),
-            awaited: Vec::new(),
-        };
-        for need in rule.needs_of(arm) {
-            let story = self.story_of(need, arm, data, seen).await?;
-            let (existing, coming) = story.best();
-            let better_deadline = deadline(self.config.wait_for_better_s);
-            let master_deadline = deadline(self.config.wait_for_master_s);
-            let mut chosen = None;
-            let mut awaited = None;
-            match (existing, coming) {
-                (_, Some(coming))
-                    if now < better_deadline || (existing.is_none() && need.required && now < master_deadline) =>
-                {
-                    awaited = Some(coming.set);
-                    let until = if existing.is_none() && need.required { master_deadline } else { better_deadline };
-                    wait(&mut choice, format!("{}: set {} is being reduced", need.catg(arm), coming.set), until);
-                    choice.awaited.push(coming.set);
-                }
-                (Some(existing), _) => {
-                    chosen = existing.product;
-                    let level = existing.product.and_then(|product| story.level_of(product));
-                    choice.level = choice.level.max(level);
-                    choice.masters.extend(existing.product);
-                }
-                (None, _) if need.required && now < master_deadline => {
-                    wait(&mut choice, format!("{}: none is there or being made", need.catg(arm)), master_deadline);
-                }
-                (None, _) if need.required => {
-                    choice.missing.get_or_insert(missing_text(&story, arm));
-                }
-                (None, _) => {}
-            }
-            choice.candidates.extend(recorded(&story, arm, chosen, awaited));
-        }
-        Ok(choice)
-    }
-
-    async fn story_of<'a>(&self, need: &'a Need, arm: Arm, data: Wanted<'_>, seen: &mut Seen) -> Result<NeedStory<'a>> {
-        let catg = need.catg(arm);
-        if !seen.products.contains_key(&catg) {
-            let found = self.catalogue.product_candidates(&catg).await?;
-            let candidates = found
-                .into_iter()
-                .map(|product| {
-                    let barred = match (product.state.as_str(), product.verdict.as_str()) {
-                        ("bad", _) => Some(("rejected by an operator", product.state_why)),
-                        ("stale", _) => Some(("stale", product.state_why)),
-                        (_, "fail") => Some(("qc", format!("QC of {} failed", product.name))),
-                        _ => None,
-                    };
-                    Ok(Candidate {
-                        product: Some(product.id),
-                        set: product.set_id,
-                        keys: parse_keys(&product.keys)?,
-                        mjd: product.mjd,
-                        barred,
-                    })
-                })
-                .collect::<Result<Vec<Candidate>>>()?;
-            seen.products.insert(catg.clone(), candidates);
-        }
-        for from in &need.from {
-            let slot = (from.clone(), arm);
-            if self.recipes.contains_key(from) && !seen.pending.contains_key(&slot) {
-                let found = self.catalogue.pending_candidates(from, arm.as_str()).await?;
-                let candidates = found
-                    .into_iter()
-                    .map(|set| {
-                        Ok(Candidate {
-                            product: None,
-                            set: set.set_id,
-                            keys: parse_keys(&set.keys)?,
-                            mjd: set.mjd,
-                            barred: None,
-                        })
-                    })
-                    .collect::<Result<Vec<Candidate>>>()?;
-                seen.pending.insert(slot, candidates);
-            }
-        }
-        let steps = self.rules.steps(&need.validity);
-        let window = within(steps, self.config.policy, data.mjd);
-        let mut candidates: Vec<Candidate> = near(seen.products.get(&catg), window);
-        for from in &need.from {
-            candidates.extend(near(seen.pending.get(&(from.clone(), arm)), window));
-        }
-        let judged = choose::judge(need, steps, self.config.policy, data, &candidates);
-        Ok(NeedStory { need, candidates, judged })
-    }
-}
-
-/// Which candidates are worth judging: the validity window and a margin, so that the nearest refused ones are seen too.
-fn within(steps: &[f64], policy: Policy, mjd: f64) -> (f64, f64) {
-    let reach = steps.last().copied().unwrap_or_default();
-    match policy {
-        Policy::Newest => (mjd - reach - 30.0, mjd + 2.0),
-        Policy::Nearest => (mjd - reach - 30.0, mjd + reach + 30.0),
-        Policy::Peer => (f64::NEG_INFINITY, f64::INFINITY),
-    }
-}
-
-fn near(candidates: Option<&Vec<Candidate>>, (from, to): (f64, f64)) -> Vec<Candidate> {
-    let candidates = candidates.map(Vec::as_slice).unwrap_or_default();
-    let start = candidates.partition_point(|candidate| candidate.mjd < from);
-    candidates.iter().skip(start).take_while(|candidate| candidate.mjd <= to).cloned().collect()
-}
-
-fn wait(choice: &mut Choice, what: String, until: i64) {
-    choice.waits = Some(match choice.waits.take() {
-        Some((others, first)) => (format!("{others}; {what}"), first.min(until)),
-        None => (what, until),
-    });
-}
-
-/// What to record of a need: the eligible ones in rank, then the nearest refused ones.
-fn recorded(
-    story: &NeedStory<'_>,
-    arm: Arm,
-    chosen: Option<ProductId>,
-    awaited: Option<crate::catalogue::SetId>,
-) -> Vec<NewCandidate> {
-    let mut refused = 0;
-    let mut records = Vec::new();
-    for judged in &story.judged {
-        let Some(candidate) = story.candidates.get(judged.index) else { continue };
-        let is_chosen = candidate.product.is_some() && candidate.product == chosen;
-        let is_awaited = candidate.product.is_none() && Some(candidate.set) == awaited;
-        let (verdict, rule, reason, level) = match &judged.outcome {
-            Ok(fit) if is_chosen => ("chosen", "best rank", rank_text(fit), Some(fit.level as i64)),
-            Ok(fit) if is_awaited => ("awaited", "best rank", rank_text(fit), Some(fit.level as i64)),
-            Ok(fit) => ("eligible", "a better one is there", rank_text(fit), Some(fit.level as i64)),
-            Err(refusal) => {
-                refused += 1;
-                if refused > REFUSED_KEPT {
-                    continue;
-                }
-                ("refused", refusal.rule.as_str(), refusal.reason.clone(), None)
-            }
-        };
-        records.push(NewCandidate {
-            need: story.need.catg(arm),
-            product: candidate.product,
-            set: candidate.set,
-            verdict,
-            rule: rule.to_string(),
-            reason,
-            level,
-            days: judged.days,
-        });
-    }
-    records
-}
-
-fn rank_text(fit: &choose::Fit) -> String {
-    let preferred = if fit.unlike == 0.0 { "" } else { ", preferred keys differ" };
-    format!("level {}, {:.2} d from the data{preferred}", fit.level, fit.distance)
-}
-
-fn missing_text(story: &NeedStory<'_>, arm: Arm) -> String {
-    let catg = story.need.catg(arm);
-    match story.judged.iter().find_map(|judged| judged.outcome.as_ref().err()) {
-        Some(refusal) => {
-            format!("no {catg} serves; the nearest was refused by rule \"{}\": {}", refusal.rule, refusal.reason)
-        }
-        None => format!("no {catg} is there; reduce a set of {}", story.need.from.join(" or ")),
     }
 }
 
@@ -699,10 +487,6 @@ fn set_state(set: &DirtySet, rule: &RecipeRule, n_frames: usize) -> (&'static st
 
 fn template_key(meta: &FrameMeta) -> String {
     format!("{}|{}|{}", meta.arm, meta.tpl_start, meta.tpl_id)
-}
-
-fn parse_keys(text: &str) -> Result<Keys> {
-    serde_json::from_str(text).map_err(|source| CatalogueError::Content { what: "keys of a product", source })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -87,7 +87,7 @@ pub struct Job {
     pub peak_bytes: i64,
     /// Attempts so far.
     pub attempts: i64,
-    /// How often the process died while it ran.
+    /// How often in a row the process died while it ran.
     pub crashes: i64,
     /// What it waits for.
     pub waits_for: String,
@@ -495,35 +495,36 @@ impl WriteTx {
             .map(|_| ())
     }
 
-    /// Jobs that ran in a process that is gone are ready again; one that was running at `max_crashes` deaths is parked.
-    /// Returns how many were taken back.
-    pub async fn reclaim_jobs(&mut self, boot_id: &str, max_crashes: i64) -> Result<usize> {
-        let orphans: Vec<(JobId, i64)> = sqlx::query_as(
-            "UPDATE job SET crashes = crashes + 1 WHERE state = 'running' AND boot_id <> ?1 RETURNING id, crashes",
+    /// An attempt that ended, however it ended, did not kill the process.
+    pub async fn forgive_crashes(&mut self, job: JobId) -> Result<()> {
+        sqlx::query("UPDATE job SET crashes = 0 WHERE id = ?1 AND crashes > 0")
+            .bind(job)
+            .execute(&mut *self.tx)
+            .await
+            .during("forget the crashes of a job")
+            .map(|_| ())
+    }
+
+    /// No job is suspected any more of killing the process.
+    pub async fn forgive_all_crashes(&mut self) -> Result<()> {
+        sqlx::query("UPDATE job SET crashes = 0 WHERE crashes > 0")
+            .execute(&mut *self.tx)
+            .await
+            .during("forget the crashes of all jobs")
+            .map(|_| ())
+    }
+
+    /// Jobs that are marked as running in a process other than `boot_id`, and their crashes in a row, each with one more
+    /// when that process `died`. They stay marked: the caller moves them.
+    pub async fn orphaned_jobs(&mut self, boot_id: &str, died: bool) -> Result<Vec<(JobId, i64)>> {
+        sqlx::query_as(
+            "UPDATE job SET crashes = crashes + ?2 WHERE state = 'running' AND boot_id <> ?1 RETURNING id, crashes",
         )
         .bind(boot_id)
+        .bind(i64::from(died))
         .fetch_all(&mut *self.tx)
         .await
-        .during("take back jobs of a dead process")?;
-        for (job, crashes) in &orphans {
-            if *crashes >= max_crashes {
-                let error = format!("the process died {crashes} times while it ran this job");
-                let change = JobChange {
-                    why: "it may be what kills the process",
-                    actor: "scheduler",
-                    class: "bug",
-                    error: &error,
-                    ..JobChange::default()
-                };
-                self.move_job(*job, &["running"], "parked", &change).await?;
-            } else {
-                let change =
-                    JobChange { why: "the process that ran it is gone", actor: "scheduler", ..JobChange::default() };
-                self.move_job(*job, &["running"], "ready", &change).await?;
-                self.forgive_attempt(*job).await?;
-            }
-        }
-        Ok(orphans.len())
+        .during("find the jobs of a process that is gone")
     }
 
     /// A raw input that the recipe left out, and why.

@@ -1,11 +1,15 @@
 //! Integrity, backup, and the facts that the running process leaves for commands to show.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::SqlitePool;
 
-use super::{Catalogue, CatalogueError, During, Result};
+use super::{Catalogue, CatalogueError, During, Result, WriteTx};
+
+/// Age at which the copy of a backup that was not finished is removed.
+const UNFINISHED_FOR: Duration = Duration::from_secs(3600);
 
 /// A fact about the running process, for example `paused`.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
@@ -17,6 +21,9 @@ pub struct HealthFact {
     /// When it was set, microseconds UTC.
     pub at_us: i64,
 }
+
+/// Fact: the process that stopped in order last.
+const STOPPED: &str = "stopped";
 
 /// Refuse a damaged database before anything is written to it.
 pub(super) async fn quick_check(pool: &SqlitePool, path: &Path) -> Result<()> {
@@ -44,7 +51,9 @@ impl Catalogue {
         let partial = folder.join(format!(".catalogue-{stamp}.part"));
         let io = |source| CatalogueError::Lock { lock: target.clone(), source };
         std::fs::create_dir_all(&folder).map_err(io)?;
-        let _ = std::fs::remove_file(&partial);
+        for left in left_behind(&folder) {
+            let _ = std::fs::remove_file(left);
+        }
         sqlx::query("VACUUM INTO ?1")
             .bind(partial.to_string_lossy().into_owned())
             .execute(&self.reader)
@@ -88,6 +97,11 @@ impl Catalogue {
         tx.commit().await
     }
 
+    /// Record that this process stopped in order.
+    pub async fn record_stop(&self, boot_id: &str) -> Result<()> {
+        self.set_fact(STOPPED, boot_id).await
+    }
+
     /// Leave a fact for commands and the status page. Writes nothing when the value has not changed.
     pub async fn set_fact(&self, name: &str, value: &str) -> Result<()> {
         let present = self.facts().await?;
@@ -117,6 +131,24 @@ impl Catalogue {
     }
 }
 
+impl WriteTx {
+    /// Did the process that kept the catalogue before `boot_id` end without saying so? False when there was none.
+    pub async fn previous_died(&mut self, boot_id: &str) -> Result<bool> {
+        let previous: Option<String> =
+            sqlx::query_scalar("SELECT id FROM boot WHERE id <> ?1 ORDER BY started_us DESC, rowid DESC LIMIT 1")
+                .bind(boot_id)
+                .fetch_optional(&mut *self.tx)
+                .await
+                .during("look for the process before this one")?;
+        let stopped: Option<String> = sqlx::query_scalar("SELECT value FROM health_fact WHERE name = ?1")
+            .bind(STOPPED)
+            .fetch_optional(&mut *self.tx)
+            .await
+            .during("read its facts")?;
+        Ok(previous.is_some() && previous != stopped)
+    }
+}
+
 /// A failed step of a backup, as the operating system's error.
 struct BackupError(std::io::Error);
 
@@ -130,6 +162,18 @@ impl From<crate::fits::AtomicError> for BackupError {
     fn from(error: crate::fits::AtomicError) -> Self {
         BackupError(std::io::Error::other(error))
     }
+}
+
+/// Copies that were begun and not finished: by a process that died, if nobody has written to them for an hour. A second
+/// backup may be made by hand at the same time.
+fn left_behind(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let old = |entry: &std::fs::DirEntry| {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > UNFINISHED_FOR))
+    };
+    let ours = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".catalogue-");
+    entries.flatten().filter(|entry| ours(entry) && old(entry)).map(|entry| entry.path()).collect()
 }
 
 /// Backups older than the newest `keep`, by name, which is by time.

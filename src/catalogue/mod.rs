@@ -64,6 +64,18 @@ pub enum CatalogueError {
         #[source]
         source: Box<sqlx::migrate::MigrateError>,
     },
+    /// The database was written by another version, or not at all yet.
+    #[error(
+        "the catalogue {path} has schema {found}, this soxsd needs {expected}: start this version's daemon once, or use the version that wrote it"
+    )]
+    OtherSchema {
+        /// Database file.
+        path: PathBuf,
+        /// Number of the newest migration applied, 0 for none.
+        found: i64,
+        /// Number that this version needs.
+        expected: i64,
+    },
     /// The integrity check failed. The database is left as it is.
     #[error(
         "the catalogue {path} is damaged ({finding}); it was left untouched: stop, move it aside and copy the newest backup from {backups} in its place"
@@ -131,7 +143,7 @@ impl Classified for CatalogueError {
             CatalogueError::Open { .. } | CatalogueError::NotThere { .. } | CatalogueError::Lock { .. } => {
                 FaultClass::Config
             }
-            CatalogueError::Locked { .. } => FaultClass::Config,
+            CatalogueError::Locked { .. } | CatalogueError::OtherSchema { .. } => FaultClass::Config,
             CatalogueError::Statement { .. } => FaultClass::Transient,
             CatalogueError::LostRace { .. } => FaultClass::Transient,
             CatalogueError::Migrate { .. } | CatalogueError::Damaged { .. } | CatalogueError::Content { .. } => {
@@ -209,6 +221,11 @@ pub struct WriteTx {
 }
 
 impl WriteTx {
+    /// Time of the transaction, microseconds UTC.
+    pub fn now_us(&self) -> i64 {
+        self.now_us
+    }
+
     /// Make the changes durable and wake whoever waits for changes.
     pub async fn commit(self) -> Result<()> {
         self.tx.commit().await.during("commit a transaction")?;
@@ -240,6 +257,7 @@ impl Catalogue {
             return Err(CatalogueError::NotThere { path: path.to_path_buf() });
         }
         let reader = connect(path, options_read_only(path), 4).await?;
+        check_schema(&reader, path).await?;
         Ok(Catalogue { path: path.to_path_buf(), reader, writer: None, clock })
     }
 
@@ -320,6 +338,20 @@ async fn connect(path: &Path, options: SqliteConnectOptions, connections: u32) -
         .connect_with(options)
         .await
         .map_err(|source| CatalogueError::Open { path: path.to_path_buf(), source })
+}
+
+/// A reader cannot bring the schema up to date: it says what it found.
+async fn check_schema(reader: &SqlitePool, path: &Path) -> Result<()> {
+    let expected = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    // No such table: nothing was ever written here.
+    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+        .fetch_one(reader)
+        .await
+        .unwrap_or_default();
+    match found {
+        Some(found) if found == expected => Ok(()),
+        _ => Err(CatalogueError::OtherSchema { path: path.to_path_buf(), found: found.unwrap_or_default(), expected }),
+    }
 }
 
 /// The writer's lock: `<database>.lock`, held by the open file as long as the process lives.

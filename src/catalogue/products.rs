@@ -288,16 +288,27 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Sets whose recipes could use a new master of this arm must be planned again.
-    pub async fn dirty_sets_of_recipes(&mut self, recipes: &[String], arm: &str, from_mjd: f64) -> Result<()> {
+    /// Sets that a new master could serve must be planned again: sets of these recipes from `from_mjd` on, but for those
+    /// that have chosen a newer master with the same keys. Minus infinity: all, since a newer one need not be better.
+    pub async fn dirty_sets_for(&mut self, master: &NewProduct, recipes: &[String], from_mjd: f64) -> Result<()> {
         for recipe in recipes {
-            sqlx::query("UPDATE frame_set SET dirty = dirty + 1 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND n_frames > 0")
-                .bind(recipe)
-                .bind(arm)
-                .bind(from_mjd)
-                .execute(&mut *self.tx)
-                .await
-                .during("mark the sets that a master could serve")?;
+            sqlx::query(
+                "UPDATE frame_set SET dirty = dirty + 1
+                 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND n_frames > 0 AND NOT EXISTS (
+                     SELECT 1 FROM job j JOIN candidate c ON c.job_id = j.id JOIN product p ON p.id = c.product_id
+                     WHERE j.set_id = frame_set.id AND j.state <> 'superseded' AND c.need = ?4 AND c.verdict = 'chosen'
+                       AND ?7 AND p.keys = ?5 AND p.mjd > ?6)",
+            )
+            .bind(recipe)
+            .bind(&master.arm)
+            .bind(from_mjd)
+            .bind(&master.catg)
+            .bind(&master.keys)
+            .bind(master.mjd)
+            .bind(from_mjd.is_finite())
+            .execute(&mut *self.tx)
+            .await
+            .during("mark the sets that a master could serve")?;
         }
         Ok(())
     }
@@ -309,10 +320,17 @@ impl WriteTx {
             .fetch_optional(&mut *self.tx)
             .await
             .during("read a set")?;
-        match maker {
-            Some((arm, mjd)) => self.dirty_sets_of_recipes(recipes, &arm, mjd).await,
-            None => Ok(()),
+        let Some((arm, mjd)) = maker else { return Ok(()) };
+        for recipe in recipes {
+            sqlx::query("UPDATE frame_set SET dirty = dirty + 1 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND n_frames > 0")
+                .bind(recipe)
+                .bind(&arm)
+                .bind(mjd)
+                .execute(&mut *self.tx)
+                .await
+                .during("mark the sets that wait for a master")?;
         }
+        Ok(())
     }
 
     /// Record a metric of a job.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::local::{self, Daemon};
 use super::table::{duration, stamp};
 use super::{CliResult, OK, catalogue, output};
+use crate::catalogue::maintenance::HealthFact;
 use crate::catalogue::story::one_line;
 use crate::catalogue::views::{Count, Latency, Spread, StatusView};
 use crate::config::Config;
@@ -93,15 +94,12 @@ fn page(all: &Everything) -> String {
     if let Some(latency) = &status.latency {
         lines.extend(latencies(latency));
     }
-    for fact in status.facts.iter().filter(|fact| !fact.value.is_empty()) {
-        let since = stamp(fact.at_us);
-        match fact.name.as_str() {
-            "raw_root_error" => lines.push(("problem", format!("{} (since {since})", fact.value))),
-            "paused" => lines.push(("paused", format!("{} (since {since})", fact.value))),
-            // For programs: what the daemon compares at its start.
-            "raw_root_identity" | "rules" | "started" => {}
-            _ => lines.push(("fact", format!("{}: {} (since {since})", fact.name, fact.value))),
-        }
+    // The others are notes of the process to itself; --json shows them all.
+    let told = |fact: &&HealthFact| {
+        ["last_scan", "paused", "raw_root_error"].contains(&fact.name.as_str()) && !fact.value.is_empty()
+    };
+    for fact in status.facts.iter().filter(told) {
+        lines.push(("fact", format!("{}: {} (since {})", fact.name, fact.value, stamp(fact.at_us))));
     }
     let mut out = String::new();
     let mut before = "";

@@ -227,16 +227,17 @@ impl Engine {
             monitors: config.monitors().into_iter().map(|monitor| monitor.name).collect(),
             gatekeeper: config.release.gatekeeper,
         };
-        let scheduler = Scheduler::new(
-            catalogue.clone(),
-            config.scheduler.clone(),
-            workspace.clone(),
+        let scheduler = Scheduler {
+            catalogue: catalogue.clone(),
+            config: config.scheduler.clone(),
+            workspace: workspace.clone(),
             executor,
-            Arc::new(rules.limits),
-            association_rules,
+            limits: Arc::new(rules.limits),
+            rules: association_rules,
+            policy: config.association.policy,
             recipients,
-            boot_id.clone(),
-        );
+            boot_id: boot_id.clone(),
+        };
         scheduler.reconcile().await?;
         let known_rules = catalogue.facts().await?.into_iter().find(|fact| fact.name == "rules").map(|fact| fact.value);
         if known_rules.as_deref() != Some(rules.digest.as_str()) {
@@ -293,6 +294,9 @@ impl Engine {
     pub async fn stop(&self) {
         // Absent when existing data were reduced.
         let _ = std::fs::remove_file(&self.workspace.daemon);
+        if let Err(error) = self.catalogue.record_stop(&self.boot_id).await {
+            tracing::warn!(error = chain(&error), "the next start will think that this process died");
+        }
         self.catalogue.close().await;
         tracing::info!("stopped");
     }

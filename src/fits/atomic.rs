@@ -12,6 +12,11 @@ use tempfile::TempPath;
 
 use crate::fault::{Classified, FaultClass};
 
+/// Between the name and the random end of a temporary.
+const MARK: &str = ".tmp-";
+/// Length of the random end.
+const RANDOM_BYTES: usize = 8;
+
 /// Where the temporary is made and what the finished file may do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Placement<'a> {
@@ -124,6 +129,13 @@ fn directory_of(dest: &Path) -> Result<&Path, AtomicError> {
     }
 }
 
+/// Is this the name of a temporary of this module? One that is there while nobody writes was left by a dead process.
+pub fn is_temporary(name: &str) -> bool {
+    name.strip_prefix('.').and_then(|name| name.rsplit_once(MARK)).is_some_and(|(_, random)| {
+        random.len() == RANDOM_BYTES && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
 /// A free hidden name; the file is removed when the value is dropped, unless it was renamed away before.
 fn temporary_name(dest: &Path, directory: &Path) -> Result<TempPath, AtomicError> {
     // Cut so that the whole stays below the 255 bytes of a file name.
@@ -134,8 +146,8 @@ fn temporary_name(dest: &Path, directory: &Path) -> Result<TempPath, AtomicError
         Ok(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
     };
     tempfile::Builder::new()
-        .prefix(&format!(".{name}.tmp-"))
-        .rand_bytes(8)
+        .prefix(&format!(".{name}{MARK}"))
+        .rand_bytes(RANDOM_BYTES)
         .make_in(directory, unused)
         .map(|temporary| temporary.into_temp_path())
         .map_err(|source| failed(directory, "choosing a temporary name", source))
@@ -166,6 +178,7 @@ mod tests {
     fn put(dest: &Path, placement: &Placement<'_>, text: &str) -> Result<(), AtomicError> {
         write_atomically(dest, placement, |temporary| {
             assert!(temporary.file_name().unwrap().to_str().unwrap().starts_with('.'), "watchers must not see it");
+            assert!(is_temporary(temporary.file_name().unwrap().to_str().unwrap()));
             assert!(!temporary.exists(), "cfitsio refuses to overwrite");
             fs::write(temporary, text).map_err(|source| failed(temporary, "writing", source))
         })

@@ -16,7 +16,7 @@ pub mod read;
 pub mod scan;
 pub mod write;
 
-pub use atomic::{AtomicError, Placement, publish_link, write_atomically};
+pub use atomic::{AtomicError, Placement, is_temporary, publish_link, write_atomically};
 pub use cfitsio::Status;
 pub use compress::Compression;
 pub use digest::FileDigests;

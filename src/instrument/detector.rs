@@ -141,6 +141,7 @@ impl Detectors {
     }
 }
 
+#[allow(clippy::expect_used)]
 static EMBEDDED: LazyLock<Detectors> = LazyLock::new(|| {
     // The embedded table is part of the program: the test `embedded_table_is_valid` proves that this cannot fail.
     Detectors::parse(include_str!("../../calibrations/detectors.toml")).expect("the embedded detector table is valid")

@@ -181,6 +181,7 @@ pub fn stack_row(
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has been asked for the one feature that the function needs.
+        #[allow(unsafe_code)]
         unsafe {
             stack_row_avx2(frames, calibration, model, weights, limits, scratch, value, sums, unusual);
         }

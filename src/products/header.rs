@@ -105,10 +105,15 @@ pub(super) fn product_header(
         if let Some(value) = metric.number() {
             let order = if metric.order == "-1" { String::new() } else { format!(" O{}", metric.order) };
             let unit = if metric.unit.is_empty() { String::new() } else { format!("[{}] ", metric.unit) };
-            header.set(&format!("ESO QC {}{order}", metric.name), value, &format!("{unit}{}", metric.comment));
+            header.set(&format!("ESO QC {}{order}", metric.name), rounded(value), &format!("{unit}{}", metric.comment));
         }
     }
     header
+}
+
+/// Seven digits are more than any metric knows, and leave room for its comment. The catalogue keeps the whole value.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.6e}").parse().unwrap_or(value)
 }
 
 fn is_inherited(card: &Card) -> bool {
@@ -137,4 +142,31 @@ fn renamed(card: &Card) -> Card {
         other => other,
     };
     Card { keyword: keyword.to_string(), ..card.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_rounded_to_seven_digits() {
+        assert_eq!(rounded(7.277_796_779_880_321), 7.277_797);
+        assert_eq!(rounded(-0.000_963_811_995_386_389_8), -9.638_12e-4);
+        assert_eq!(rounded(4011.0), 4011.0);
+        assert_eq!(rounded(0.0), 0.0);
+    }
+
+    #[test]
+    fn cards_of_the_raw_file_and_cards_that_cannot_be_written_do_not_survive() {
+        let card =
+            |keyword: &str, value: Option<Value>| Card { keyword: keyword.to_string(), value, comment: String::new() };
+        for lost in ["NAXIS1", "ESO DPR CATG", "ARCFILE", "CHECKSUM", "BZERO", "lower"] {
+            assert!(!is_inherited(&card(lost, Some(Value::Integer(1)))), "{lost}");
+        }
+        assert!(!is_inherited(&card("OBJECT", Some(Value::Text("\u{e9}toile".to_string())))));
+        assert!(!is_inherited(&card("EXPTIME", Some(Value::Real(f64::NAN)))));
+        assert!(!is_inherited(&card("HISTORY", None)));
+        assert!(is_inherited(&card("ESO TPL ID", Some(Value::Text("x".to_string())))));
+        assert_eq!(renamed(&card("RADECSYS", None)).keyword, "RADESYS");
+    }
 }

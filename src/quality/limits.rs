@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(verdict("mdark", Arm::Nir, "NOISE RATIO", 1.2), Verdict::Warn);
         assert_eq!(verdict("mflat", Arm::Nir, "DETECTOR TEMP", 51.0), Verdict::Fail);
         assert_eq!(verdict("mdark", Arm::Vis, "MDARK MEDIAN", 1e9), Verdict::Pass);
-        assert_eq!(limits.judge("mbias", Arm::Vis, &metric("MBIAS MEDIAN", 1.0)).max, Some(2000.0));
+        assert_eq!(limits.judge("mbias", Arm::Vis, &metric("MBIAS MEDIAN", 1.0)).max, Some(3000.0));
     }
 
     #[test]

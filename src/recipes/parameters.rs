@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::contract::RecipeError;
 use crate::numerics::stack::MAX_FRAMES;
 
+#[allow(clippy::expect_used)]
 static DEFAULTS: LazyLock<toml::Table> = LazyLock::new(|| {
     // The embedded file is part of the program: the tests of every recipe prove that this cannot fail.
     toml::from_str(include_str!("../../config/recipes.toml")).expect("the embedded recipes.toml is valid TOML")

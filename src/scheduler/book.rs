@@ -16,7 +16,7 @@ impl RecipeBook {
     /// Defaults with the overrides of the configuration; every value is checked by its recipe.
     pub fn new(overrides: &toml::Table) -> Result<RecipeBook, RecipeError> {
         let mut book = RecipeBook::default();
-        for name in overrides.keys().filter(|name| recipes::by_name(name).is_none()) {
+        if let Some(name) = overrides.keys().find(|name| recipes::by_name(name).is_none()) {
             let known: Vec<&str> = recipes::all().iter().map(|recipe| recipe.name()).collect();
             return Err(RecipeError::Parameter {
                 recipe: "configuration",

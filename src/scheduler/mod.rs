@@ -4,12 +4,14 @@
 //! transaction; the store of products; reconciliation after a crash.
 //! What never lives here: the choice of inputs (`association`), the numerics (`recipes`), sending (`delivery`).
 //!
-//! Invariant: a job runs at most once at a time, and its products, metrics and deliveries appear together or not at all.
+//! Invariants: a job runs at most once at a time, and its products, metrics and deliveries appear together or not at all.
+//! The death of the process is held against a job only when no other cause is plausible (`orphans`).
 
 pub mod attempt;
 pub mod book;
 pub mod executor;
 pub mod joblog;
+mod orphans;
 pub mod store;
 
 use std::sync::Arc;
@@ -27,14 +29,12 @@ use crate::association::Rules;
 use crate::catalogue::jobs::{Job, JobChange};
 use crate::catalogue::products::{JudgedMetric, NewProduct};
 use crate::catalogue::{Catalogue, CatalogueError, JobId};
-use crate::config::{SchedulerConfig, Workspace};
+use crate::config::{Policy, SchedulerConfig, Workspace};
 use crate::fault::{Classified, FaultClass, chain};
 use crate::quality::{Limits, Verdict};
 
 /// How many ready jobs are looked at to find one that fits into memory.
 const LOOK_AHEAD: i64 = 32;
-/// Deaths of the process after which the job that was running is suspected.
-const MAX_CRASHES: i64 = 3;
 
 /// Who receives products and metrics.
 #[derive(Clone, Debug, Default)]
@@ -70,37 +70,32 @@ impl Classified for SchedulerError {
 /// The scheduler and what it works with.
 #[derive(Clone)]
 pub struct Scheduler {
-    catalogue: Catalogue,
-    config: SchedulerConfig,
-    workspace: Workspace,
-    executor: Executor,
-    limits: Arc<Limits>,
-    rules: Arc<Rules>,
-    recipients: Recipients,
-    boot_id: String,
+    /// Catalogue, open for writing.
+    pub catalogue: Catalogue,
+    /// Limits and pauses.
+    pub config: SchedulerConfig,
+    /// Layout of the work folder.
+    pub workspace: Workspace,
+    /// Threads and memory.
+    pub executor: Executor,
+    /// QC ranges.
+    pub limits: Arc<Limits>,
+    /// Who needs what.
+    pub rules: Arc<Rules>,
+    /// How masters are chosen.
+    pub policy: Policy,
+    /// Who receives products and metrics.
+    pub recipients: Recipients,
+    /// This start of the process.
+    pub boot_id: String,
 }
 
 impl Scheduler {
-    /// A scheduler for this start of the process, `boot_id`.
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        catalogue: Catalogue,
-        config: SchedulerConfig,
-        workspace: Workspace,
-        executor: Executor,
-        limits: Arc<Limits>,
-        rules: Arc<Rules>,
-        recipients: Recipients,
-        boot_id: String,
-    ) -> Scheduler {
-        Scheduler { catalogue, config, workspace, executor, limits, rules, recipients, boot_id }
-    }
-
     /// After a start: take back jobs of dead processes, empty the scratch folder, remove stored files that nobody
     /// knows, make the tree show what the catalogue says.
     pub async fn reconcile(&self) -> Result<(), SchedulerError> {
         let mut tx = self.catalogue.begin().await?;
-        let taken = tx.reclaim_jobs(&self.boot_id, MAX_CRASHES).await?;
+        let taken = orphans::take_back(&mut tx, &self.boot_id, &self.config).await?;
         tx.commit().await?;
         if taken > 0 {
             tracing::warn!(jobs = taken, "took back jobs of a process that died");
@@ -158,7 +153,10 @@ impl Scheduler {
             if running.len() >= self.config.jobs {
                 break;
             }
-            let Some(memory) = self.executor.try_reserve(job.peak_bytes.max(0) as u64) else { continue };
+            let suspected = orphans::is_suspected(&job);
+            // Whoever has all the memory runs alone.
+            let bytes = if suspected { u64::MAX } else { job.peak_bytes.max(0) as u64 };
+            let Some(memory) = self.executor.try_reserve(bytes) else { continue };
             let mut tx = self.catalogue.begin().await?;
             let claimed = tx.claim_job(job.id, &self.boot_id).await?;
             tx.commit().await?;
@@ -167,7 +165,9 @@ impl Scheduler {
             }
             let scheduler = self.clone();
             let span = tracing::info_span!("job", job_id = job.id.0, recipe = job.recipe, attempt = job.attempts + 1);
-            if memory.oversized {
+            if suspected {
+                span.in_scope(|| tracing::warn!(crashes = job.crashes, "the process died while it ran; runs alone"));
+            } else if memory.oversized {
                 span.in_scope(|| {
                     tracing::warn!(bytes = job.peak_bytes, "needs more memory than the budget; runs alone")
                 });
@@ -287,12 +287,13 @@ impl Scheduler {
             for archive in &self.recipients.archives {
                 tx.enqueue_archive(archive, id, job.id, archive_state).await?;
             }
-            tx.dirty_sets_of_recipes(&self.rules.users_of(&job.recipe), &product.arm, product.mjd).await?;
+            tx.dirty_sets_for(product, &self.rules.users_of(&job.recipe), self.serves_from(product.mjd)).await?;
         }
         for monitor in &self.recipients.monitors {
             tx.enqueue_health(monitor, job.id, &job.key).await?;
         }
         tx.put_remarks(job.id, &remarks).await?;
+        tx.forgive_crashes(job.id).await?;
         let out_of_range = out_of_range(&reduced.qc);
         let (state, why, class) = if failed_qc {
             ("flagged", "QC failed: the products are kept but serve no one", FaultClass::Quality.code())
@@ -311,6 +312,11 @@ impl Scheduler {
         Ok(())
     }
 
+    /// The earliest data that a master of this time can serve.
+    fn serves_from(&self, mjd: f64) -> f64 {
+        if self.policy == Policy::Newest { mjd } else { f64::NEG_INFINITY }
+    }
+
     async fn record_failure(&self, job: &Job, failure: Failure) -> Result<(), SchedulerError> {
         let attempts = job.attempts + 1;
         let exhausted = attempts >= i64::from(self.config.max_attempts);
@@ -320,7 +326,7 @@ impl Scheduler {
             FaultClass::Bug => ("failed", false, false),
             _ => ("parked", false, false),
         };
-        let pause = self.pause_s(attempts);
+        let pause = pause_s(&self.config, attempts);
         tracing::error!(class = failure.class.code(), error = failure.text, state, "job failed");
         let log = joblog::take(job.id.0);
         let why = match (retry, failure.class) {
@@ -339,6 +345,7 @@ impl Scheduler {
         };
         let mut tx = self.catalogue.begin().await?;
         tx.move_job(job.id, &["running"], state, &change).await?;
+        tx.forgive_crashes(job.id).await?;
         if forgiven {
             tx.forgive_attempt(job.id).await?;
         }
@@ -349,11 +356,6 @@ impl Scheduler {
         tx.dirty_set(job.set_id).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    fn pause_s(&self, attempts: i64) -> f64 {
-        let doublings = attempts.clamp(1, 16) as i32 - 1;
-        (self.config.retry_first_s * 2f64.powi(doublings)).min(self.config.retry_longest_s)
     }
 
     /// The outcome could not be written (the disk may be full): the job must not stay "running".
@@ -376,6 +378,12 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Seconds before the next attempt after so many that failed.
+fn pause_s(config: &SchedulerConfig, attempts: i64) -> f64 {
+    let doublings = attempts.clamp(1, 16) as i32 - 1;
+    (config.retry_first_s * 2f64.powi(doublings)).min(config.retry_longest_s)
 }
 
 /// What an attempt gave: products are in the store already.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::catalogue::products::StoredProduct;
 use crate::config::Workspace;
 use crate::fault::{Classified, FaultClass};
-use crate::fits::{AtomicError, FileDigests, Placement, publish_link, write_atomically};
+use crate::fits::{AtomicError, FileDigests, Placement, is_temporary, publish_link, write_atomically};
 
 /// Why a product could not be placed.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,8 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
     })
 }
 
-/// Make the folders of the work area and empty the scratch folder.
+/// Make the folders of the work area, empty the scratch folder, and remove the temporaries that a dead process left. Only
+/// the holder of the catalogue's lock may call this: another process may be writing.
 pub fn prepare(workspace: &Workspace) -> Result<(), StoreError> {
     if workspace.scratch.exists() {
         std::fs::remove_dir_all(&workspace.scratch).map_err(io("emptying", &workspace.scratch))?;
@@ -76,7 +77,25 @@ pub fn prepare(workspace: &Workspace) -> Result<(), StoreError> {
     for folder in [&workspace.root, &workspace.store, &workspace.scratch, &workspace.reduced, &workspace.sof] {
         std::fs::create_dir_all(folder).map_err(io("making", folder))?;
     }
+    remove_temporaries(&workspace.root, 0);
+    remove_temporaries(&workspace.sof, 0);
+    // <night>/<recipe>/
+    remove_temporaries(&workspace.reduced, 2);
     Ok(())
+}
+
+/// Remove what [`write_atomically`] and [`publish_link`] had begun in a folder, and so many levels below it. It is only
+/// clutter, hidden from everybody: what cannot be removed stays.
+fn remove_temporaries(folder: &Path, depth: usize) {
+    for path in entries(folder).unwrap_or_default() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Ok(kind) = std::fs::symlink_metadata(&path) else { continue };
+        if kind.is_dir() && depth > 0 {
+            remove_temporaries(&path, depth - 1);
+        } else if kind.is_file() && is_temporary(&name) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
 }
 
 /// A hard link from store to tree must be possible: tried once, at start.
@@ -130,4 +149,34 @@ fn make_folder_of(path: &Path) -> Result<(), StoreError> {
 fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
     let path = path.to_path_buf();
     move |source| StoreError::Io { operation, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_a_dead_process_had_begun_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::defaults().unwrap();
+        config.paths.work = folder.path().join("work");
+        let workspace = config.workspace();
+        prepare(&workspace).unwrap();
+        let shown = workspace.reduced.join("2026-03-10/soxs-mbias");
+        std::fs::create_dir_all(&shown).unwrap();
+        let keep = [shown.join("a.fits"), workspace.sof.join("a.sof"), workspace.root.join(".mine")];
+        let remove = [
+            shown.join(".a.fits.tmp-Ab12Cd34"),
+            workspace.sof.join(".a.sof.tmp-Ab12Cd34"),
+            workspace.root.join(".heartbeat.json.tmp-Ab12Cd34"),
+            workspace.scratch.join("job-1"),
+        ];
+        for path in keep.iter().chain(&remove) {
+            std::fs::write(path, "x").unwrap();
+        }
+        prepare(&workspace).unwrap();
+        assert!(keep.iter().all(|path| path.exists()));
+        assert!(remove.iter().all(|path| !path.exists()));
+    }
 }

@@ -60,8 +60,8 @@ impl Account {
             table::text("state", 1),
             table::text("set", 2),
             table::text("product", 3),
-            table::text("delivered to", 4),
-            table::text("why not", 5),
+            table::prose("delivered to", 4),
+            table::prose("why not", 0),
         ];
         let rows: Vec<Vec<String>> = self.files.iter().map(|file| self.row(file)).collect();
         output::print(&table::render(&COLUMNS, &rows, table::terminal_width()))
