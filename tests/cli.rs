@@ -210,3 +210,117 @@ async fn a_reader_that_leaves_ends_a_watch_quietly() {
     let output = child.wait_with_output().expect("it ends by itself");
     assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
 }
+
+/// A free-standing daemon that is stopped with the test.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Daemon {
+    /// On a raw root `raw` and a work folder `w`, without a service, up and noted.
+    fn start(folder: &Path) -> Daemon {
+        std::fs::create_dir_all(folder.join("raw")).expect("a folder");
+        let config = "[paths]\nraw = [\"raw\"]\nwork = \"w\"\n[service]\nlisten = \"\"\n";
+        std::fs::write(folder.join("soxsd.toml"), config).expect("written");
+        let child = command(folder, &["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let daemon = Daemon(child);
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !folder.join("w/daemon.json").exists() {
+            assert!(std::time::Instant::now() < limit, "the daemon says nothing");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        daemon
+    }
+}
+
+#[test]
+fn a_daemon_without_a_raw_folder_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = soxsd(folder.path(), &["run", "--work", "w"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).starts_with("error: paths.raw is empty"), "{}", err(&output));
+    assert!(!folder.path().join("w").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_daemon_without_a_service_is_seen_and_ends_well_whenever_it_is_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Several times: once in a while a task ended before the signal was seen, which looked like a failure.
+    for turn in 0..5 {
+        let mut daemon = Daemon::start(folder.path());
+        if turn == 0 {
+            let status = soxsd(folder.path(), &["status"]);
+            assert!(out(&status).contains(&format!("running, process {}\n", daemon.0.id())), "{}", out(&status));
+            assert!(!out(&status).contains("raw_root_identity"), "nothing for programs: {}", out(&status));
+            let refused = soxsd(folder.path(), &["reduce", "raw"]);
+            assert_eq!(refused.status.code(), Some(2));
+            assert!(err(&refused).contains("catalogue.db.lock"), "{}", err(&refused));
+            assert!(err(&refused).contains("hint: `soxsd status` shows what it does"), "{}", err(&refused));
+        }
+        rustix::process::kill_process(rustix::process::Pid::from_child(&daemon.0), rustix::process::Signal::TERM)
+            .expect("a signal");
+        assert_eq!(daemon.0.wait().expect("it ends").code(), Some(0), "turn {turn}");
+    }
+}
+
+#[test]
+fn reducing_nothing_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("raw")).expect("a folder");
+    let reduce = || soxsd(folder.path(), &["reduce", "raw", "--work", "w"]);
+    let empty = reduce();
+    assert_eq!(empty.status.code(), Some(2));
+    assert_eq!(out(&empty), "no file was found\n");
+    assert!(err(&empty).starts_with("error: there is no SOXS frame below raw\n"), "{}", err(&empty));
+    std::fs::write(folder.path().join("raw/x.fits"), b"\x89PNG \"x\"").expect("written");
+    let garbage = reduce();
+    assert_eq!(garbage.status.code(), Some(2));
+    assert!(out(&garbage).contains(r#"starts with "\x89PNG "x"" instead"#), "escaped once: {}", out(&garbage));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("w")).expect("a folder");
+    std::fs::write(folder.path().join("w/catalogue.db"), [7; 9000]).expect("written");
+    for arguments in [["status", "--work=w"], ["check", "--work=w"]] {
+        let output = soxsd(folder.path(), &arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(err(&output).contains("hint: the database is damaged: stop the daemon"), "{}", err(&output));
+        assert_eq!(err(&output).matches("file is not a database").count(), 1, "said once: {}", err(&output));
+    }
+}
+
+#[test]
+fn a_recipe_names_the_wrong_frame_and_the_wrong_parameter() {
+    use soxsd::instrument::Binning;
+    use soxsd::simulator::{NightPlan, TemplatePlan, write};
+    let folder = tempfile::tempdir().expect("a folder");
+    let half = Binning { x: 2, y: 2 };
+    let plan = NightPlan::new("2026-03-10T19:00:00Z".parse().expect("a time"))
+        .with(TemplatePlan::vis_bias(1, half, 2))
+        .with(TemplatePlan::vis_bias(3, half, 1));
+    let frames: Vec<String> = plan
+        .frames(7)
+        .expect("a night")
+        .map(|frame| write(&frame, folder.path()).expect("written").to_string_lossy().into_owned())
+        .collect();
+    let run = |more: &[&str]| {
+        let frames: Vec<&str> = frames.iter().map(String::as_str).collect();
+        soxsd(folder.path(), &[&["recipe", "mbias"], &frames[..], more].concat())
+    };
+    let mixed = run(&[]);
+    assert_eq!(mixed.status.code(), Some(2));
+    assert!(err(&mixed).contains("SOXS.2026-03-10T19"), "it names the frame: {}", err(&mixed));
+    assert!(err(&mixed).contains("READ"), "and the keyword: {}", err(&mixed));
+    let wrong = run(&["--set", "rejecton_sigma=3"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(err(&wrong).contains("rejecton_sigma") && err(&wrong).contains("rejection_sigma"), "{}", err(&wrong));
+    assert!(err(&wrong).contains("hint: `soxsd recipe --help`"), "{}", err(&wrong));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 3, "nothing was written");
+}

@@ -138,6 +138,8 @@ pub enum CatalogueError {
 impl Classified for CatalogueError {
     fn class(&self) -> FaultClass {
         match self {
+            _ if self.is_damage() => FaultClass::Bug,
+            _ if self.is_full_disk() => FaultClass::Resource,
             CatalogueError::Open { .. } | CatalogueError::NotThere { .. } | CatalogueError::Lock { .. } => {
                 FaultClass::Config
             }
@@ -148,6 +150,31 @@ impl Classified for CatalogueError {
                 FaultClass::Bug
             }
         }
+    }
+}
+
+impl CatalogueError {
+    /// The database file is not what SQLite wrote: pages are damaged, or it is another file altogether.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, CatalogueError::Damaged { .. }) || matches!(self.sqlite_code(), Some(11 | 26))
+    }
+
+    /// There was no room for a change.
+    pub fn is_full_disk(&self) -> bool {
+        let is_full = |source: &std::io::Error| source.kind() == std::io::ErrorKind::StorageFull;
+        self.sqlite_code() == Some(13) || matches!(self, CatalogueError::Lock { source, .. } if is_full(source))
+    }
+
+    /// SQLite's primary result code, when one lies below.
+    fn sqlite_code(&self) -> Option<i32> {
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            if let Some(sqlx::Error::Database(refusal)) = cause.downcast_ref::<sqlx::Error>() {
+                return refusal.code()?.parse::<i32>().ok().map(|code| code & 0xff);
+            }
+            source = cause.source();
+        }
+        None
     }
 }
 

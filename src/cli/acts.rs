@@ -79,9 +79,13 @@ fn show(outcome: &ActOutcome, json: bool) -> Result<(), super::CliError> {
     if json {
         return output::json(outcome);
     }
-    let lines: Vec<String> =
-        outcome.changes.iter().map(|change| format!("{}: {}", outcome.target, one_line(change))).collect();
+    let lines: Vec<String> = outcome.changes.iter().map(|change| told(&outcome.target, &one_line(change))).collect();
     output::print(&lines.join("\n"))
+}
+
+/// A change with its target before it, once.
+fn told(target: &str, change: &str) -> String {
+    if change.starts_with(&format!("{target}:")) { change.to_string() } else { format!("{target}: {change}") }
 }
 
 /// What operators did, newest first.

@@ -9,6 +9,9 @@ use crate::fault::{Classified, FaultClass, chain};
 
 use super::{FAILED, USAGE};
 
+/// How to find out what things are called.
+pub const NAMES_HINT: &str = "`soxsd frames --text PART` (or sets, products, jobs) shows the names there are";
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -111,12 +114,8 @@ impl CliError {
                 "give another file with --config, or leave it out for the defaults".to_string()
             }
             CliError::Config(_) => "`soxsd config show` prints every key with its present value".to_string(),
-            CliError::Catalogue(CatalogueError::NotThere { .. }) => {
-                "--work or --config may point elsewhere".to_string()
-            }
-            CliError::Act(ActError::NoTarget { .. }) | CliError::NotFound { .. } => {
-                "`soxsd frames --text PART` (or sets, products, jobs) shows the names there are".to_string()
-            }
+            CliError::Catalogue(error) | CliError::Act(ActError::Catalogue(error)) => catalogue_hint(error).to_string(),
+            CliError::Act(ActError::NoTarget { .. }) | CliError::NotFound { .. } => NAMES_HINT.to_string(),
             CliError::Act(ActError::Unsaid { .. }) => "give --why REASON, and --who NAME".to_string(),
             CliError::Act(ActError::NotAdmitted { target, .. }) => {
                 format!("`soxsd why {target}` tells the whole story")
@@ -130,10 +129,26 @@ impl CliError {
                 "stop the daemon, move the file aside and copy the newest backup from {} in its place",
                 backups.display()
             ),
-            CliError::Catalogue(_)
-            | CliError::Act(ActError::Catalogue(_))
-            | CliError::Io { .. }
-            | CliError::ClosedPipe => String::new(),
+            CliError::Io { .. } | CliError::ClosedPipe => String::new(),
         }
+    }
+}
+
+/// What to do when the catalogue cannot be used; empty when the message says it all.
+pub fn catalogue_hint(error: &CatalogueError) -> &'static str {
+    match error {
+        CatalogueError::NotThere { .. } => "--work or --config may point elsewhere",
+        CatalogueError::Locked { .. } => {
+            "`soxsd status` shows what it does; --work DIR gives this command a place of its own"
+        }
+        CatalogueError::Damaged { .. } => "",
+        _ if error.is_damage() => {
+            "the database is damaged: stop the daemon, move it aside and copy the newest file of <work>/backups in its place"
+        }
+        _ if error.is_full_disk() => "free disk space, then start again: nothing is lost",
+        CatalogueError::Lock { .. } | CatalogueError::Open { .. } => {
+            "paths.work (or --work) must be a folder that this account can write"
+        }
+        _ => "",
     }
 }

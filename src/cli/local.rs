@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::CliError;
+use super::error::NAMES_HINT;
 use crate::catalogue::acts::{Act, ActOutcome};
 use crate::config::Config;
 
@@ -45,6 +46,8 @@ struct Request<'a> {
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
+    #[serde(default)]
+    code: String,
     #[serde(default)]
     hint: String,
 }
@@ -88,6 +91,10 @@ pub async fn ask(config: &Config, act: Act, target: &str, who: &str, why: &str) 
         });
     }
     match serde_json::from_slice::<Refusal>(&body) {
+        // The service speaks to programs; people are told the command.
+        Ok(refusal) if refusal.code == "no_target" => {
+            Err(CliError::Refused { message: refusal.message, hint: NAMES_HINT.to_string() })
+        }
         Ok(refusal) => Err(CliError::Refused { message: refusal.message, hint: refusal.hint }),
         Err(_) => Err(CliError::Refused { message: format!("the daemon answered {status}"), hint: String::new() }),
     }

@@ -91,6 +91,12 @@ pub enum DaemonError {
         /// How.
         reason: String,
     },
+    /// Nowhere to look for frames.
+    #[error(
+        "paths.raw is empty, so no frame would ever be seen; name the folders in which raw frames land, for example \
+         raw = [\"/data/raw\"], or use `soxsd reduce DIR`"
+    )]
+    NoRoots,
     /// Nothing to work on.
     #[error("{path} is not a folder; give the folder that holds the raw frames")]
     NoFolder {
@@ -115,7 +121,8 @@ impl Classified for DaemonError {
             | DaemonError::Classification(_)
             | DaemonError::Rules(_)
             | DaemonError::Limits(_)
-            | DaemonError::Recipe(_) => FaultClass::Config,
+            | DaemonError::Recipe(_)
+            | DaemonError::NoRoots => FaultClass::Config,
         }
     }
 }
@@ -285,7 +292,7 @@ impl Engine {
 
     /// Close the catalogue and take down the notice of where the daemon is.
     pub async fn stop(&self) {
-        // Absent when no service was started.
+        // Absent when existing data were reduced.
         let _ = std::fs::remove_file(&self.workspace.daemon);
         if let Err(error) = self.catalogue.record_stop(&self.boot_id).await {
             tracing::warn!(error = chain(&error), "the next start will think that this process died");

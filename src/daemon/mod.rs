@@ -24,7 +24,7 @@ pub use engine::{CheckedRules, DaemonError, Engine, Mode};
 /// Where the status page of a running daemon is.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct DaemonFile {
-    /// `127.0.0.1:8642`.
+    /// `127.0.0.1:8642`; empty when there is none.
     pub address: String,
     /// Process id.
     pub pid: u32,
@@ -52,7 +52,8 @@ pub async fn run(
     let mut failure = None;
     tokio::select! {
         () = cancel.cancelled() => {}
-        Some(ended) = tasks.join_next() => failure = Some(ended_early(ended)),
+        // A task may end because of the signal and be seen here first: that is no failure.
+        Some(ended) = tasks.join_next() => failure = (!cancel.is_cancelled()).then(|| ended_early(ended)),
     }
     cancel.cancel();
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -83,6 +84,7 @@ async fn start_service(
 ) -> Result<Option<String>, DaemonError> {
     let listen = &engine.config.service.listen;
     if listen.is_empty() {
+        leave_notice(engine, "")?;
         return Ok(None);
     }
     let listener = service::bind(listen).await?;
@@ -98,13 +100,18 @@ async fn start_service(
         },
         liveness: liveness.clone(),
     };
-    let file = DaemonFile { address: address.to_string(), pid: std::process::id(), boot_id: engine.boot_id.clone() };
-    let text = serde_json::to_string(&file).map_err(|source| DaemonError::Json { source })?;
-    store::write_text(&engine.workspace.daemon, &text)?;
+    leave_notice(engine, &address.to_string())?;
     let token = cancel.clone();
     tasks.spawn(async move { Ok(service.serve(listener, token).await?) });
     tracing::info!(%address, "status page");
     Ok(Some(address.to_string()))
+}
+
+/// Say in the work folder who works there, and at which address; none when the service is switched off.
+fn leave_notice(engine: &Engine, address: &str) -> Result<(), DaemonError> {
+    let file = DaemonFile { address: address.to_string(), pid: std::process::id(), boot_id: engine.boot_id.clone() };
+    let text = serde_json::to_string(&file).map_err(|source| DaemonError::Json { source })?;
+    Ok(store::write_text(&engine.workspace.daemon, &text)?)
 }
 
 fn start_tasks(

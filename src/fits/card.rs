@@ -27,7 +27,10 @@ pub(crate) enum Record {
 /// Parse one record. The error is the reason in words; the caller adds which card of which HDU it was.
 pub(crate) fn parse(record: &[u8; CARD]) -> Result<Record, String> {
     if let Some((column, byte)) = record.iter().enumerate().find(|(_, byte)| !(0x20..=0x7e).contains(*byte)) {
-        return Err(format!("byte 0x{byte:02x} in column {} is not printable ASCII", column + 1));
+        return Err(format!(
+            "byte 0x{byte:02x} in column {} is not printable ASCII; correct the card, or write END where the header ends",
+            column + 1
+        ));
     }
     // All bytes are ASCII from here on, so every byte index is a character boundary.
     let text = std::str::from_utf8(record).map_err(|error| error.to_string())?;

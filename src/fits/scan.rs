@@ -82,7 +82,7 @@ pub enum ScanError {
         path: PathBuf,
     },
     /// The first bytes are not those of a FITS file.
-    #[error("{}: not a FITS file: starts with {found:?} instead of \"SIMPLE  =\"", path.display())]
+    #[error("{}: not a FITS file: starts with \"{found}\" instead of \"SIMPLE  =\"", path.display())]
     NotFits {
         /// The file.
         path: PathBuf,
@@ -118,7 +118,7 @@ pub enum ScanError {
         trailing: u64,
     },
     /// A card that can't be, or that declares something impossible.
-    #[error("{}: HDU {hdu}, card {card} ({text:?}): {reason}", path.display())]
+    #[error("{}: HDU {hdu}, card {card} ({text}): {reason}", path.display())]
     BadHeader {
         /// The file.
         path: PathBuf,
@@ -295,7 +295,7 @@ impl<'a> Stream<'a> {
                         }
                     }
                     Err(reason) => {
-                        let text = record.trim_ascii_end().escape_ascii().to_string();
+                        let text = excerpt(record.trim_ascii_end());
                         return Err(self.bad_header(hdu, cards as usize, text, reason));
                     }
                 }
@@ -313,7 +313,7 @@ impl<'a> Stream<'a> {
             // One byte of a magic number is no evidence against a packed file that is just being written.
             0 if start == [0x1f] => Err(self.truncated()),
             0 if !matches => {
-                let found = start[..start.len().min(30)].escape_ascii().to_string();
+                let found = excerpt(&start[..start.len().min(30)]);
                 Err(ScanError::NotFits { path: self.path.to_path_buf(), found })
             }
             0 => Ok(true),
@@ -480,4 +480,21 @@ fn card_text(card: &Card) -> String {
         Some(value) => format!("{} = {value}", card.keyword),
         None => card.keyword.clone(),
     }
+}
+
+/// Bytes for a message: odd ones escaped, quotes left as they are, and no more of them than a line holds.
+fn excerpt(bytes: &[u8]) -> String {
+    const LONGEST: usize = 80;
+    let mut text = String::new();
+    for byte in bytes {
+        let next = match byte {
+            b' '..=b'~' => char::from(*byte).to_string(),
+            odd => odd.escape_ascii().to_string(),
+        };
+        if text.len() + next.len() > LONGEST {
+            return text + "...";
+        }
+        text.push_str(&next);
+    }
+    text
 }

@@ -269,7 +269,7 @@ fn packed_files_scan_and_read_like_the_plain_one() {
     write_image(&bench.path, &data);
     let plain = fs::read(&bench.path).unwrap();
     let whole = bench.scan_bytes(&plain).unwrap();
-    let lzw = compress::tests::compress(&plain, 16, true, 3000);
+    let lzw = compress::encoder::compress(&plain, 16, true, 3000);
     for (packed, compression) in [(gzip(&plain), Compression::Gzip), (lzw, Compression::Lzw)] {
         // The name says nothing: the first bytes do.
         let scanned = bench.scan_bytes(&packed).unwrap();
@@ -285,7 +285,7 @@ fn a_cut_file_is_never_whole() {
     let bench = Bench::new();
     write_image(&bench.path, &ramp(60, 31));
     let plain = fs::read(&bench.path).unwrap();
-    let lzw = compress::tests::compress(&plain, 16, true, 3000);
+    let lzw = compress::encoder::compress(&plain, 16, true, 3000);
     let mut random = Pcg64Mcg::seed_from_u64(1);
     for whole in [plain.clone(), gzip(&plain), lzw] {
         let cuts = (0..whole.len()).step_by(BLOCK).chain((0..150).map(|_| random.random_range(0..whole.len())));
@@ -463,7 +463,7 @@ fn mutated_files_never_panic_and_never_read_out_of_limits() {
     let bench = Bench::new();
     write_image(&bench.path, &ramp(30, 20));
     let plain = fs::read(&bench.path).unwrap();
-    let forms = [plain.clone(), gzip(&plain), compress::tests::compress(&plain, 14, true, 900)];
+    let forms = [plain.clone(), gzip(&plain), compress::encoder::compress(&plain, 14, true, 900)];
     let limits = ReadLimits { columns: 64, rows: 64, file: ScanLimits { bytes: 1 << 20, ..ScanLimits::default() } };
     let mut random = Pcg64Mcg::seed_from_u64(2);
     for round in 0..2000 {

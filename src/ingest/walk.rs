@@ -101,7 +101,8 @@ struct Walker {
 
 impl Walker {
     fn root(&mut self, path: &Path) -> Result<Identity, String> {
-        let refused = |error: io::Error| format!("raw root {}: {error}", path.display());
+        let refused =
+            |error: io::Error| format!("raw root {}: {error}; mount it, or correct paths.raw", path.display());
         let found = fs::metadata(path).map_err(refused)?;
         if !found.is_dir() {
             return Err(format!("raw root {}: not a folder; correct paths.raw", path.display()));

@@ -37,6 +37,11 @@ impl Account {
         })
     }
 
+    /// Has any file been a frame?
+    pub fn has_frames(&self) -> bool {
+        self.files.iter().any(|file| file.data_id.is_some())
+    }
+
     /// Recipes that failed, products whose QC failed, sets that their data made impossible. A set that lacks a
     /// calibration, or whose recipe is not in this build, is no failure.
     pub fn failures(&self) -> Vec<&JobRow> {

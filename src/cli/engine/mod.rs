@@ -12,6 +12,8 @@ pub use reduce::{ReduceArgs, reduce};
 pub use run::run;
 
 use super::CliError;
+use super::error::catalogue_hint;
+use crate::daemon::DaemonError;
 use crate::fault::{Classified, FaultClass};
 
 /// A failure of the engine, with its class and what to do about it.
@@ -21,6 +23,18 @@ fn engine_error(error: &impl Classified) -> CliError {
         FaultClass::Bug => "this should not happen; the log and the catalogue hold the evidence",
         FaultClass::Resource => "free disk space or memory, then start again: nothing is lost",
         _ => "",
+    };
+    CliError::Engine { message: error.story(), class: error.class(), hint: hint.to_string() }
+}
+
+/// The same for what the daemon or a batch says, which knows more about itself.
+fn daemon_error(error: &DaemonError) -> CliError {
+    let told = engine_error(error);
+    let hint = match error {
+        DaemonError::Catalogue(error) => catalogue_hint(error),
+        // The message has the remedy.
+        DaemonError::Service(_) | DaemonError::NoRoots => "",
+        _ => return told,
     };
     CliError::Engine { message: error.story(), class: error.class(), hint: hint.to_string() }
 }

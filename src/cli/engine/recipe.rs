@@ -12,14 +12,14 @@ use super::engine_error;
 use crate::association::{Rules, names};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::daemon::CheckedRules;
+use crate::daemon::{CheckedRules, DaemonError};
 use crate::fault::{Classified, FaultClass};
 use crate::fits::{self, FitsError, Header, Placement, ScanLimits, write_atomically};
 use crate::instrument::Classification;
 use crate::products::{ProductError, SofEntry, sof};
 use crate::quality::Verdict;
-use crate::recipes;
-use crate::scheduler::attempt::{self, Order, OrderedFile, OrderedFrame, OrderedMaster, Reduced};
+use crate::recipes::{self, RecipeError};
+use crate::scheduler::attempt::{self, AttemptError, Order, OrderedFile, OrderedFrame, OrderedMaster, Reduced};
 
 /// Arguments of `soxsd recipe`.
 #[derive(Clone, Debug, Args)]
@@ -73,7 +73,11 @@ pub async fn recipe(mut config: Config, args: RecipeArgs) -> CliResult {
         return Err(usage(format!("there is no recipe {:?}; recipes are {}", args.name, known.join(", "))));
     };
     override_parameters(&mut config, recipe.name(), &args.parameters)?;
-    let rules = CheckedRules::load(&config).map_err(|error| engine_error(&error))?;
+    let rules = CheckedRules::load(&config).map_err(|error| match error {
+        // What was given here is more likely wrong than what the configuration says.
+        DaemonError::Recipe(error) if !args.parameters.is_empty() => usage(error.story()),
+        error => engine_error(&error),
+    })?;
     let entries = match &args.sof {
         Some(path) => sof::read(path).map_err(|error| usage(error.story()))?,
         None => args.frames.iter().map(|path| SofEntry { path: path.clone(), tag: String::new() }).collect(),
@@ -83,7 +87,11 @@ pub async fn recipe(mut config: Config, args: RecipeArgs) -> CliResult {
     let limits = Arc::new(rules.limits);
     let out = args.out.clone();
     let (order, reduced, written) = tokio::task::spawn_blocking(move || {
-        let reduced = attempt::reduce(&order, &limits).map_err(|error| engine_error(&error))?;
+        let reduced = attempt::reduce(&order, &limits).map_err(|error| match error {
+            // The wrong frames were given.
+            AttemptError::Recipe(error @ RecipeError::Input { .. }) => usage(error.story()),
+            error => engine_error(&error),
+        })?;
         let written = write_products(&order, &reduced, &out)?;
         Ok::<_, CliError>((order, reduced, written))
     })

@@ -7,14 +7,15 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::super::{CliResult, FAILED, OK, output};
+use super::super::{CliError, CliResult, FAILED, OK, output};
 use super::account::Account;
-use super::{engine_error, stop_on_signals};
+use super::{daemon_error, stop_on_signals};
 use crate::catalogue::Catalogue;
 use crate::catalogue::views::Count;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::daemon::{self, BatchProgress};
+use crate::fault::FaultClass;
 
 /// Arguments of `soxsd reduce`.
 #[derive(Clone, Debug, Args)]
@@ -29,7 +30,8 @@ pub struct ReduceArgs {
 
 /// Reduce what is there, then say what became of every file.
 pub async fn reduce(mut config: Config, args: ReduceArgs) -> CliResult {
-    config.paths.raw = args.dirs;
+    config.paths.raw.clone_from(&args.dirs);
+    let folders = args.dirs;
     let catalogue_file = config.workspace().catalogue;
     let reduced = config.workspace().reduced;
     let cancel = stop_on_signals()?;
@@ -37,12 +39,14 @@ pub async fn reduce(mut config: Config, args: ReduceArgs) -> CliResult {
     let told = |progress: BatchProgress| bar.set_message(said(&progress));
     let outcome = daemon::reduce(config, cancel, told).await;
     bar.finish_and_clear();
-    let batch = outcome.map_err(|error| engine_error(&error))?;
+    let batch = outcome.map_err(|error| daemon_error(&error))?;
 
     let catalogue = Catalogue::open_read_only(&catalogue_file, Arc::new(SystemClock)).await?;
     let account = Account::read(&catalogue).await?;
     if args.json {
         output::json(&account)?;
+    } else if account.files.is_empty() {
+        output::print("no file was found")?;
     } else {
         account.print()?;
         output::print(&format!("{}\nproducts in {}\n", account.totals(), reduced.display()))?;
@@ -55,6 +59,15 @@ pub async fn reduce(mut config: Config, args: ReduceArgs) -> CliResult {
     }
     if batch.interrupted {
         output::remark("stopped before everything was done; run the command again to go on");
+    }
+    if !account.has_frames() && !batch.interrupted {
+        let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        return Err(CliError::Engine {
+            message: format!("there is no SOXS frame below {}", folders.join(", ")),
+            class: FaultClass::BadInput,
+            hint: "raw frames are called *.fits, *.fits.gz or *.fits.Z; the table says what is wrong with each file"
+                .to_string(),
+        });
     }
     let all_well = account.failures().is_empty() && !batch.interrupted;
     Ok(if all_well { OK } else { FAILED })
