@@ -71,7 +71,7 @@ pub struct Refusal {
 }
 
 /// Judge all candidates of a need. The result is sorted: eligible ones by rank, then refused ones by distance.
-pub fn judge(need: &Need, steps: &[f64], policy: Policy, data: Wanted<'_>, candidates: &[Candidate]) -> Vec<Judged> {
+pub fn judge(need: &Need, steps: &[f64], policy: Policy, data: Wanted<'_>, candidates: &[&Candidate]) -> Vec<Judged> {
     let mut judged: Vec<Judged> = candidates
         .iter()
         .enumerate()
@@ -172,7 +172,7 @@ impl Rank {
     }
 }
 
-fn rank(judged: &Judged, candidates: &[Candidate]) -> Rank {
+fn rank(judged: &Judged, candidates: &[&Candidate]) -> Rank {
     let id = candidates.get(judged.index).map_or(0, |candidate| candidate.set.0);
     match &judged.outcome {
         Ok(fit) => Rank { refused: false, unlike: fit.unlike, level: fit.level, distance: fit.distance, id },
@@ -211,7 +211,7 @@ mod tests {
     fn order(policy: Policy, candidates: &[Candidate]) -> Vec<(i64, Result<usize, String>)> {
         let ours = keys(json!({"read_mode": "1", "binning": "1x1", "exptime": 10.0}));
         let data = Wanted { set: SetId(99), arm: Arm::Vis, keys: &ours, mjd: 100.0 };
-        judge(&need(), &STEPS, policy, data, candidates)
+        judge(&need(), &STEPS, policy, data, &candidates.iter().collect::<Vec<&Candidate>>())
             .into_iter()
             .map(|judged| {
                 let set = candidates[judged.index].set.0;

@@ -14,6 +14,8 @@ use crate::instrument::Arm;
 
 /// How many refused candidates of a need are recorded: the nearest ones.
 const REFUSED_KEPT: usize = 8;
+/// How many candidates that would do are recorded: the best ones.
+const ELIGIBLE_KEPT: usize = 8;
 
 /// Candidates read in this pass, so that a thousand sets do not ask for them a thousand times.
 #[derive(Default)]
@@ -41,15 +43,19 @@ pub(super) struct Choice {
 /// A need with its judged candidates.
 struct NeedStory<'a> {
     need: &'a Need,
-    candidates: Vec<Candidate>,
+    candidates: Vec<&'a Candidate>,
     judged: Vec<Judged>,
 }
 
 impl NeedStory<'_> {
     /// The best master that exists, and the best that is still being made if that would be better.
     fn best(&self) -> (Option<&Candidate>, Option<&Candidate>) {
-        let eligible =
-            || self.judged.iter().filter(|judged| judged.outcome.is_ok()).filter_map(|j| self.candidates.get(j.index));
+        let eligible = || {
+            self.judged
+                .iter()
+                .filter(|judged| judged.outcome.is_ok())
+                .filter_map(|j| self.candidates.get(j.index).copied())
+        };
         let first = eligible().next();
         let existing = eligible().find(|candidate| candidate.product.is_some());
         let coming = first.filter(|candidate| candidate.product.is_none());
@@ -123,7 +129,13 @@ impl Association {
         Ok(choice)
     }
 
-    async fn story_of<'a>(&self, need: &'a Need, arm: Arm, data: Wanted<'_>, seen: &mut Seen) -> Result<NeedStory<'a>> {
+    async fn story_of<'a>(
+        &self,
+        need: &'a Need,
+        arm: Arm,
+        data: Wanted<'_>,
+        seen: &'a mut Seen,
+    ) -> Result<NeedStory<'a>> {
         let catg = need.catg(arm);
         if !seen.products.contains_key(&catg) {
             let found = self.catalogue.product_candidates(&catg).await?;
@@ -168,7 +180,7 @@ impl Association {
         }
         let steps = self.rules.steps(&need.validity);
         let window = within(steps, self.config.policy, data.mjd);
-        let mut candidates: Vec<Candidate> = near(seen.products.get(&catg), window);
+        let mut candidates: Vec<&Candidate> = near(seen.products.get(&catg), window).collect();
         for from in &need.from {
             candidates.extend(near(seen.pending.get(&(from.clone(), arm)), window));
         }
@@ -187,10 +199,10 @@ fn within(steps: &[f64], policy: Policy, mjd: f64) -> (f64, f64) {
     }
 }
 
-fn near(candidates: Option<&Vec<Candidate>>, (from, to): (f64, f64)) -> Vec<Candidate> {
+fn near(candidates: Option<&Vec<Candidate>>, (from, to): (f64, f64)) -> impl Iterator<Item = &Candidate> {
     let candidates = candidates.map(Vec::as_slice).unwrap_or_default();
     let start = candidates.partition_point(|candidate| candidate.mjd < from);
-    candidates.iter().skip(start).take_while(|candidate| candidate.mjd <= to).cloned().collect()
+    candidates.iter().skip(start).take_while(move |candidate| candidate.mjd <= to)
 }
 
 fn wait(choice: &mut Choice, what: String, until: i64) {
@@ -202,7 +214,7 @@ fn wait(choice: &mut Choice, what: String, until: i64) {
 
 /// What to record of a need: the eligible ones in rank, then the nearest refused ones.
 fn recorded(story: &NeedStory<'_>, arm: Arm, chosen: Option<ProductId>, awaited: Option<SetId>) -> Vec<NewCandidate> {
-    let mut refused = 0;
+    let (mut eligible, mut refused) = (0, 0);
     let mut records = Vec::new();
     for judged in &story.judged {
         let Some(candidate) = story.candidates.get(judged.index) else { continue };
@@ -211,12 +223,14 @@ fn recorded(story: &NeedStory<'_>, arm: Arm, chosen: Option<ProductId>, awaited:
         let (verdict, rule, reason, level) = match &judged.outcome {
             Ok(fit) if is_chosen => ("chosen", "best rank", rank_text(fit), Some(fit.level as i64)),
             Ok(fit) if is_awaited => ("awaited", "best rank", rank_text(fit), Some(fit.level as i64)),
-            Ok(fit) => ("eligible", "a better one is there", rank_text(fit), Some(fit.level as i64)),
+            Ok(_) if eligible == ELIGIBLE_KEPT => continue,
+            Ok(fit) => {
+                eligible += 1;
+                ("eligible", "a better one is there", rank_text(fit), Some(fit.level as i64))
+            }
+            Err(_) if refused == REFUSED_KEPT => continue,
             Err(refusal) => {
                 refused += 1;
-                if refused > REFUSED_KEPT {
-                    continue;
-                }
                 ("refused", refusal.rule.as_str(), refusal.reason.clone(), None)
             }
         };

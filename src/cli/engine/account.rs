@@ -1,5 +1,8 @@
 //! The closing account: every file with its set, its product and its delivery.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use crate::catalogue::Catalogue;
@@ -35,6 +38,17 @@ impl Account {
             products: products.into_iter().filter(|product| product.state == "current").collect(),
             jobs: jobs.into_iter().filter(|job| job.state != "superseded").collect(),
         })
+    }
+
+    /// Only what lies below these folders: a work folder may know older ones.
+    pub fn below(mut self, folders: &[PathBuf]) -> Account {
+        let roots: Vec<PathBuf> =
+            folders.iter().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone())).collect();
+        self.files.retain(|file| roots.iter().any(|root| Path::new(&file.path).starts_with(root)));
+        let sets: BTreeSet<i64> = self.files.iter().filter_map(|file| file.set_id).collect();
+        self.products.retain(|product| sets.contains(&product.set_id));
+        self.jobs.retain(|job| sets.contains(&job.set_id));
+        self
     }
 
     /// Has any file been a frame?

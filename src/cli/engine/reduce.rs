@@ -42,7 +42,7 @@ pub async fn reduce(mut config: Config, args: ReduceArgs) -> CliResult {
     let batch = outcome.map_err(|error| daemon_error(&error))?;
 
     let catalogue = Catalogue::open_read_only(&catalogue_file, Arc::new(SystemClock)).await?;
-    let account = Account::read(&catalogue).await?;
+    let account = Account::read(&catalogue).await?.below(&folders);
     if args.json {
         output::json(&account)?;
     } else if account.files.is_empty() {
