@@ -529,7 +529,9 @@ async fn account(scene: &mut Scene, frames: &[(PathBuf, PathBuf)]) {
     assert_eq!(seen(&scene.path("archive")), names(|product| format!("{}/{}", product.night, product.archive_name)));
     let manifests = archived.iter().map(|name| format!("{name}.manifest.json"));
     assert_eq!(seen(&scene.path("spool")), archived.iter().cloned().chain(manifests).collect());
-    let temporary: Vec<String> = held(&workspace.root).into_iter().filter(|name| name.contains(".tmp-")).collect();
+    // An unfinished backup stays for an hour, hidden: somebody may be making one by hand.
+    let left = |name: &String| name.contains(".tmp-") && !name.starts_with("backups/.");
+    let temporary: Vec<String> = held(&workspace.root).into_iter().filter(left).collect();
     assert_eq!(temporary, Vec::<String>::new());
 
     // Deliveries: one a sink and item, confirmed; the archive over the network has one version of each.
