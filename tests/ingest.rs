@@ -172,7 +172,7 @@ fn frame_with(number: u32, keyword: &str, value: &str) -> Vec<u8> {
     let mut cards = cards(number);
     let card = cards.iter_mut().find(|(name, _)| name == keyword).expect("a card of that name");
     card.1 = value.to_string();
-    unit(&cards, &[0; 64 * 64 * 2])
+    unit(&cards, &[7; 64 * 64 * 2])
 }
 
 /// The archive's name of a frame, without its ending.

@@ -343,11 +343,13 @@ async fn connect(path: &Path, options: SqliteConnectOptions, connections: u32) -
 /// A reader cannot bring the schema up to date: it says what it found.
 async fn check_schema(reader: &SqlitePool, path: &Path) -> Result<()> {
     let expected = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-    // No such table: nothing was ever written here.
-    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-        .fetch_one(reader)
-        .await
-        .unwrap_or_default();
+    let asked: std::result::Result<Option<i64>, sqlx::Error> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(reader).await;
+    let found = match asked {
+        // Nothing was ever written here.
+        Err(sqlx::Error::Database(error)) if error.message().contains("no such table") => None,
+        asked => asked.during("read its schema")?,
+    };
     match found {
         Some(found) if found == expected => Ok(()),
         _ => Err(CatalogueError::OtherSchema { path: path.to_path_buf(), found: found.unwrap_or_default(), expected }),
