@@ -12,7 +12,7 @@ use rand_distr::{Distribution, Exp, LogNormal, Normal, Poisson, StandardNormal};
 use rayon::prelude::*;
 
 use super::night::{Exposure, FrameKind, TemplatePlan};
-use super::random::{Effect, stream};
+use super::random::{Effect, Seeds};
 use super::{FrameTruth, Pixels, SimFrame};
 use crate::instrument::{Arm, Binning};
 
@@ -168,22 +168,22 @@ struct Scene {
 
 /// Draws frames. Keeps the scene of each arm, since frames of a template share it.
 pub(super) struct Painter {
-    seed: u64,
+    seeds: Seeds,
     scenes: BTreeMap<Arm, Scene>,
 }
 
 impl Painter {
     pub fn new(seed: u64) -> Painter {
-        Painter { seed, scenes: BTreeMap::new() }
+        Painter { seeds: Seeds::new(seed), scenes: BTreeMap::new() }
     }
 
     /// Draw one exposure.
     pub fn paint(&mut self, exposure: Exposure) -> SimFrame {
         let scene = self.scene(&exposure);
         let offset = Normal::new(0.0, 0.3 * scene.camera.gain)
-            .map_or(0.0, |jitter| jitter.sample(&mut stream(self.seed, Effect::Offset, exposure.number, 0)));
-        let rays = cosmic_rays(self.seed, &exposure);
-        let pixels = read_out(self.seed, &exposure, &scene, offset, &rays);
+            .map_or(0.0, |jitter| jitter.sample(&mut self.seeds.stream(Effect::Offset, exposure.number, 0)));
+        let rays = cosmic_rays(&self.seeds, &exposure);
+        let pixels = read_out(&self.seeds, &exposure, &scene, offset, &rays);
         SimFrame {
             name: exposure.name,
             header: exposure.header,
@@ -207,18 +207,18 @@ impl Painter {
         if let Some(scene) = self.scenes.get(&exposure.camera.arm).filter(fits) {
             return scene.clone();
         }
-        let scene = set_the_scene(self.seed, exposure);
+        let scene = set_the_scene(&self.seeds, exposure);
         self.scenes.insert(exposure.camera.arm, scene.clone());
         scene
     }
 }
 
-fn set_the_scene(seed: u64, exposure: &Exposure) -> Scene {
+fn set_the_scene(seeds: &Seeds, exposure: &Exposure) -> Scene {
     let camera = exposure.camera.clone();
     let (rows, columns) = camera.shape();
-    let hot = hot_pixels(seed, &camera);
+    let hot = hot_pixels(seeds, &camera);
     let electronics = match camera.arm {
-        Arm::Vis => bias_structure(seed, &camera),
+        Arm::Vis => bias_structure(seeds, &camera),
         Arm::Nir => {
             let mut level = Array2::zeros((rows, columns));
             let (constant, settling, decay) = NIR_PEDESTAL;
@@ -282,9 +282,9 @@ fn glow(row: usize, column: usize) -> f64 {
     falls(x, y) + 0.6 * falls(side - x, y)
 }
 
-fn bias_structure(seed: u64, camera: &Camera) -> Array2<f32> {
+fn bias_structure(seeds: &Seeds, camera: &Camera) -> Array2<f32> {
     let (rows, columns) = camera.shape();
-    let mut rng = stream(seed, Effect::Detector, u64::from(camera.mode), camera.binning.x as u64);
+    let mut rng = seeds.stream(Effect::Detector, u64::from(camera.mode), camera.binning.x as u64);
     let pattern: Vec<f64> = (0..columns)
         .map(|column| {
             let scatter: f64 = StandardNormal.sample(&mut rng);
@@ -297,14 +297,14 @@ fn bias_structure(seed: u64, camera: &Camera) -> Array2<f32> {
 }
 
 /// Rates of hot pixels above their surroundings. The same detector has the same ones in every setup of one binning.
-fn hot_pixels(seed: u64, camera: &Camera) -> Array2<f32> {
+fn hot_pixels(seeds: &Seeds, camera: &Camera) -> Array2<f32> {
     let mut hot = Array2::zeros(camera.shape());
     let (share, median, spread) = match camera.arm {
         Arm::Vis => VIS_HOT,
         Arm::Nir => NIR_HOT,
         Arm::Acq => return hot,
     };
-    let mut rng = stream(seed, Effect::Detector, 1000 + camera.arm as u64, camera.binning.x as u64);
+    let mut rng = seeds.stream(Effect::Detector, 1000 + camera.arm as u64, camera.binning.x as u64);
     let mut science = science_of(camera, &mut hot);
     let (rows, columns) = science.dim();
     // The parameters are constants for which the distribution exists.
@@ -320,7 +320,7 @@ fn hot_pixels(seed: u64, camera: &Camera) -> Array2<f32> {
 type Hits = BTreeMap<(usize, usize), f64>;
 
 /// Tracks of cosmic rays through the area that sees light.
-fn cosmic_rays(seed: u64, exposure: &Exposure) -> Hits {
+fn cosmic_rays(seeds: &Seeds, exposure: &Exposure) -> Hits {
     let mut hits = Hits::new();
     // Hits per second on the whole detector.
     let rate = match exposure.camera.arm {
@@ -328,7 +328,7 @@ fn cosmic_rays(seed: u64, exposure: &Exposure) -> Hits {
         Arm::Nir => 0.6,
         Arm::Acq => 0.02,
     };
-    let mut rng = stream(seed, Effect::Cosmics, exposure.number, 0);
+    let mut rng = seeds.stream(Effect::Cosmics, exposure.number, 0);
     // A frame without exposure time has none; the other parameters are constants for which the distributions exist.
     let distributions = (Poisson::new(rate * exposure.exptime), Exp::new(1.0 / 3.0), LogNormal::new(700_f64.ln(), 0.9));
     let (Ok(count), Ok(length), Ok(charge)) = distributions else { return hits };
@@ -349,11 +349,11 @@ fn cosmic_rays(seed: u64, exposure: &Exposure) -> Hits {
 }
 
 /// Add noise, convert to ADU and quantise, row by row with a random stream each.
-fn read_out(seed: u64, exposure: &Exposure, scene: &Scene, offset: f64, rays: &Hits) -> Pixels {
+fn read_out(seeds: &Seeds, exposure: &Exposure, scene: &Scene, offset: f64, rays: &Hits) -> Pixels {
     let camera = &scene.camera;
     let (rows, columns) = camera.shape();
     let row_of_adu = |row: usize, put: &mut dyn FnMut(usize, f64)| {
-        let mut rng = stream(seed, Effect::Noise, exposure.number, row as u64);
+        let mut rng = seeds.stream(Effect::Photons, exposure.number, row as u64);
         let (level, collected) = (scene.electronics.row(row), scene.collected.row(row));
         let mut struck =
             rays.range((row, 0)..(row + 1, 0)).map(|(&(_, column), &electrons)| (column, electrons)).peekable();

@@ -9,8 +9,11 @@
 mod detector;
 mod file;
 mod header;
+pub mod light;
+pub mod math;
 mod night;
-mod random;
+pub mod optics;
+pub mod random;
 #[cfg(test)]
 mod tests;
 

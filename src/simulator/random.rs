@@ -3,24 +3,59 @@
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
 
 /// What a stream is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Effect {
-    /// Hot pixels and column pattern of a detector: one stream a detector, not a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// Fixed pattern of a detector: hot, dead and unstable pixels, response, column pattern. One stream a detector.
     Detector,
-    /// Read noise and photon noise.
-    Noise,
+    /// Photon noise.
+    Photons,
+    /// Read noise.
+    Read,
     /// Cosmic rays.
     Cosmics,
-    /// Shift of a whole frame.
+    /// Shift of the level of a whole frame, row or channel.
     Offset,
+    /// Blinking of unstable pixels.
+    Telegraph,
+    /// Brightness of lamps from frame to frame.
+    Lamps,
+    /// Brightness of the airglow from frame to frame.
+    Airglow,
+    /// Guiding, jitter and repositioning of the slit.
+    Pointing,
+    /// Stars and galaxies in the field of the camera.
+    Field,
+    /// Structure of the molecular absorption.
+    Telluric,
 }
 
-/// The stream of an effect. `frame` identifies the frame or the detector, `row` the row, or 0.
-pub(super) fn stream(seed: u64, effect: Effect, frame: u64, row: u64) -> Pcg64Mcg {
-    let mixed = [effect as u64 + 1, frame, row].into_iter().fold(seed, |state, part| mix(state ^ mix(part)));
-    Pcg64Mcg::seed_from_u64(mixed)
+/// The seed of a night, and of effects that shall differ from it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seeds {
+    /// Seed of all effects that are not named.
+    pub night: u64,
+    /// Own seeds of single effects.
+    #[serde(default)]
+    pub effects: std::collections::BTreeMap<Effect, u64>,
+}
+
+impl Seeds {
+    /// One seed for everything.
+    pub fn new(night: u64) -> Seeds {
+        Seeds { night, effects: Default::default() }
+    }
+
+    /// The stream of an effect. `frame` identifies the frame or the detector, `row` the row, or 0.
+    pub fn stream(&self, effect: Effect, frame: u64, row: u64) -> Pcg64Mcg {
+        let seed = self.effects.get(&effect).copied().unwrap_or(self.night);
+        let mixed = [effect as u64 + 1, frame, row].into_iter().fold(seed, |state, part| mix(state ^ mix(part)));
+        Pcg64Mcg::seed_from_u64(mixed)
+    }
 }
 
 /// The output function of SplitMix64: neighbouring numbers become unrelated ones.
