@@ -75,6 +75,8 @@ pub enum Command {
     Reduce(engine::ReduceArgs),
     /// Run one recipe on given frames, without catalogue
     Recipe(engine::RecipeArgs),
+    /// Simulate a night: raw frames, and the truth that went into them
+    Simulate(engine::SimulateArgs),
     /// Show the state of everything
     Status(status::StatusArgs),
     /// List raw files and what became of them
@@ -151,6 +153,7 @@ fn run(cli: Cli) -> CliResult {
             return output::write(&script).map(|()| OK);
         }
         Command::Config(command) => return config::run(&global, &command),
+        Command::Simulate(args) => return engine::simulate(&args),
         _ => {}
     }
     let (config, _) = config::load(&global)?;
@@ -191,7 +194,7 @@ async fn dispatch(config: Config, command: Command) -> CliResult {
         Command::Backup(args) => maintenance::backup(&config, &args).await,
         Command::Check => maintenance::check(&config).await,
         // Done before a configuration was read.
-        Command::Config(_) | Command::Completions { .. } => Ok(OK),
+        Command::Config(_) | Command::Simulate(_) | Command::Completions { .. } => Ok(OK),
     }
 }
 

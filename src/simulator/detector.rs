@@ -11,7 +11,9 @@ use rand::RngExt;
 use rand_distr::{Distribution, Exp, LogNormal, Normal, Poisson, StandardNormal};
 use rayon::prelude::*;
 
-use super::night::{Exposure, FrameKind, TemplatePlan};
+use super::exposure::Exposure;
+use super::kind::FrameKind;
+use super::night::TemplatePlan;
 use super::random::{Effect, Seeds};
 use super::{FrameTruth, Pixels, SimFrame};
 use crate::instrument::{Arm, Binning};
@@ -173,20 +175,20 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    pub fn new(seed: u64) -> Painter {
-        Painter { seeds: Seeds::new(seed), scenes: BTreeMap::new() }
+    pub fn new(seeds: Seeds) -> Painter {
+        Painter { seeds, scenes: BTreeMap::new() }
     }
 
     /// Draw one exposure.
-    pub fn paint(&mut self, exposure: Exposure) -> SimFrame {
-        let scene = self.scene(&exposure);
+    pub fn paint(&mut self, exposure: &Exposure) -> SimFrame {
+        let scene = self.scene(exposure);
         let offset = Normal::new(0.0, 0.3 * scene.camera.gain)
             .map_or(0.0, |jitter| jitter.sample(&mut self.seeds.stream(Effect::Offset, exposure.number, 0)));
-        let rays = cosmic_rays(&self.seeds, &exposure);
-        let pixels = read_out(&self.seeds, &exposure, &scene, offset, &rays);
+        let rays = cosmic_rays(&self.seeds, exposure);
+        let pixels = read_out(&self.seeds, exposure, &scene, offset, &rays);
         SimFrame {
-            name: exposure.name,
-            header: exposure.header,
+            name: exposure.name.clone(),
+            header: exposure.header.clone(),
             pixels,
             truth: FrameTruth {
                 ron: scene.camera.ron,
@@ -267,10 +269,11 @@ fn light(kind: FrameKind) -> f64 {
     use FrameKind::*;
     match kind {
         Bias | Dark | LampOff => 0.0,
-        PinholeArc | MultiPinholeArc | StandardStare | StandardNod | ObjectStare | ObjectNod => 30.0,
+        PinholeArc | MultiPinholeArc | SlitArc | StandardStare | StandardNod | TelluricStare | TelluricNod
+        | ObjectStare | ObjectNod | ObjectOffset => 30.0,
         PinholeFlat => 200.0,
-        SlitFlat | DeuteriumFlat => 15_000.0,
-        Acquisition => 400.0,
+        SlitFlat | DeuteriumFlat | TwilightFlat => 15_000.0,
+        Acquisition | Imaging => 400.0,
     }
 }
 

@@ -22,6 +22,16 @@ pub fn write(frame: &SimFrame, directory: &Path) -> Result<PathBuf, SimError> {
     Ok(path)
 }
 
+/// The bytes of a frame's file. `scratch` is a folder for a file that is gone again afterwards.
+pub(super) fn encode(frame: &SimFrame, scratch: &Path) -> Result<Vec<u8>, SimError> {
+    let path = write(frame, scratch)?;
+    let bytes = std::fs::read(&path);
+    let removed = std::fs::remove_file(&path);
+    let bytes = bytes.map_err(|source| SimError::File { operation: "cannot read back", path: path.clone(), source })?;
+    removed.map_err(|source| SimError::File { operation: "cannot remove", path, source })?;
+    Ok(bytes)
+}
+
 /// Write only the header of an exposure, with the image as a hole of the declared size: a valid file that costs next to
 /// nothing on disk. All pixels read as zero counts (as BZERO in the unsigned CCD frames). Fails when the file exists.
 pub fn write_sparse(exposure: &Exposure, directory: &Path) -> Result<PathBuf, SimError> {

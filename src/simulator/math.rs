@@ -33,3 +33,13 @@ pub fn sin_cos(angle: f64) -> (f64, f64) {
 pub fn erf(x: f64) -> f64 {
     libm::erf(x)
 }
+
+/// Angle in radians whose sine is `x`.
+pub fn asin(x: f64) -> f64 {
+    libm::asin(x)
+}
+
+/// Angle in radians from the x axis to the point.
+pub fn atan2(y: f64, x: f64) -> f64 {
+    libm::atan2(y, x)
+}

@@ -3,19 +3,28 @@
 //! Biases and darks are made in detail (structure, read noise, dark signal, hot pixels, cosmic rays, quantisation);
 //! frames of other kinds carry the right headers and a plain level with noise, enough for association and for people.
 //!
-//! What lives here: the plan of a night (`night`), headers (`header`), detectors (`detector`), random streams (`random`)
-//! and files (`file`). What never lives here: anything of `recipes` or `reduction`. The two must not share a mistake.
+//! What lives here: the plan of a night (`plan`), its templates (`night`), the exposures that follow (`schedule`,
+//! `exposure`), headers (`header`), what goes wrong (`faults`), detectors (`detector`), random streams (`random`), files
+//! (`file`), the truth beside them (`truth`), and the observing of a whole night (`observe`). What never lives here: anything of `recipes` or `reduction`. The two must not share a mistake.
 
 mod detector;
+mod exposure;
+pub mod faults;
 mod file;
 mod header;
+pub mod horizon;
+mod kind;
 pub mod light;
 pub mod math;
 mod night;
+pub mod observe;
 pub mod optics;
+pub mod plan;
 pub mod random;
+mod schedule;
 #[cfg(test)]
 mod tests;
+pub mod truth;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +34,11 @@ use ndarray::Array2;
 use crate::fault::{Classified, FaultClass};
 use crate::fits::{FitsError, Header};
 
+pub use exposure::{Exposure, ExposureLine};
 pub use file::{write, write_sparse};
-pub use night::{Exposure, FrameKind, NightPlan, TemplatePlan};
+pub use kind::FrameKind;
+pub use night::{NightPlan, TemplatePlan};
+pub use plan::{Plan, PlanError};
 
 /// Raw pixels as the detector software writes them, rows x columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +97,26 @@ pub enum SimError {
         /// What is wrong and what is allowed.
         problem: String,
     },
+    /// A frame of the plan is there already.
+    #[error("{} is there already", path.display())]
+    Exists {
+        /// File.
+        path: PathBuf,
+    },
+    /// Two frames of the plan would have one name.
+    #[error("two frames of the plan would be called {name}: their clocks have jumped onto each other")]
+    Twice {
+        /// File name.
+        name: String,
+    },
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// As asked for; 0 means one a core.
+        threads: usize,
+        /// What the system says.
+        reason: String,
+    },
     /// A frame could not be written as FITS.
     #[error(transparent)]
     Fits(#[from] FitsError),
@@ -103,9 +135,10 @@ pub enum SimError {
 impl Classified for SimError {
     fn class(&self) -> FaultClass {
         match self {
-            SimError::Plan { .. } => FaultClass::Config,
+            SimError::Plan { .. } | SimError::Twice { .. } => FaultClass::Config,
+            SimError::Exists { .. } => FaultClass::BadInput,
             SimError::Fits(error) => error.class(),
-            SimError::File { .. } => FaultClass::Resource,
+            SimError::File { .. } | SimError::Threads { .. } => FaultClass::Resource,
         }
     }
 }

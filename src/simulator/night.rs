@@ -1,45 +1,22 @@
 //! The plan of a night: templates in order, each arm on its own clock, and the exposures that follow from it.
 
-use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 
-use super::detector::{self, Camera};
-use super::{SimError, SimFrame, header};
-use crate::fits::Header;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::detector;
+use super::exposure::Exposure;
+use super::faults::PlannedFault;
+use super::kind::FrameKind;
+use super::optics::Flexure;
+use super::plan::{Conditions, ConditionsChange, GainCards, Lamp, Target};
+use super::random::Seeds;
+use super::{SimError, SimFrame, schedule};
 use crate::instrument::{Arm, Binning};
 
-/// What a frame shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FrameKind {
-    /// Shutter closed, no exposure (VIS, ACQ).
-    Bias,
-    /// Shutter closed.
-    Dark,
-    /// Arc lamps through the single pinhole.
-    PinholeArc,
-    /// Quartz lamp through the single pinhole.
-    PinholeFlat,
-    /// Quartz lamp through a slit.
-    SlitFlat,
-    /// Deuterium lamp through a slit (VIS).
-    DeuteriumFlat,
-    /// Lamp-off partner of a flat (NIR).
-    LampOff,
-    /// Arc lamps through the row of pinholes.
-    MultiPinholeArc,
-    /// Flux standard, stare.
-    StandardStare,
-    /// Flux standard, nodding.
-    StandardNod,
-    /// Target, stare.
-    ObjectStare,
-    /// Target, nodding.
-    ObjectNod,
-    /// Picture of the field (ACQ).
-    Acquisition,
-}
-
 /// One template: frames of one kind with one setup.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TemplatePlan {
     /// What the frames show.
     pub kind: FrameKind,
@@ -53,14 +30,41 @@ pub struct TemplatePlan {
     pub exptime: f64,
     /// Frames that are taken.
     pub frames: u32,
+    /// Lamp-off partners that are taken after them, within the same template.
+    pub off: u32,
     /// `ESO TPL NEXP` where it is not the number of frames: a template that was aborted.
     pub nexp: Option<u32>,
     /// Seconds between the end of the template before in this arm and the start of this one.
     pub gap: f64,
+    /// The template does not start before this time.
+    pub not_before: Option<Timestamp>,
     /// Name of the target for frames on the sky.
     pub object: String,
+    /// Where it is and what shines there; without one the telescope looks at an empty field near the meridian.
+    #[serde(skip)]
+    pub target: Option<Arc<Target>>,
     /// Slit for flats and frames on the sky: `SLIT1.0`.
     pub slit: String,
+    /// Lamps that are on, where they are not the usual ones of the kind.
+    pub lamps: Option<Vec<Lamp>>,
+    /// Filter of the acquisition camera.
+    pub filter: String,
+    /// The attenuated variant of a flat's template.
+    pub attenuated: bool,
+    /// The two arms do not wait for each other: `OBJECT,ASYNC`.
+    pub asynchronous: bool,
+    /// Distance in arcsec between the two places of a nodding target on the slit.
+    pub throw: f64,
+    /// Full width in arcsec of the random shift of each nodding place.
+    pub jitter: f64,
+    /// East and north offset in arcsec of the sky frames of an offset template.
+    pub offset: [f64; 2],
+    /// `ESO OBS NAME`, one for each block of calibrations; empty: made of arm, object and place in the plan.
+    pub block: String,
+    /// What differs from the conditions of the night.
+    pub conditions: ConditionsChange,
+    /// What goes wrong.
+    pub faults: Vec<PlannedFault>,
 }
 
 impl TemplatePlan {
@@ -73,10 +77,23 @@ impl TemplatePlan {
             binning: Binning { x: 1, y: 1 },
             exptime,
             frames,
+            off: 0,
             nexp: None,
             gap: 40.0,
+            not_before: None,
             object: "SIM-TARGET".to_string(),
+            target: None,
             slit: "SLIT1.0".to_string(),
+            lamps: None,
+            filter: "r".to_string(),
+            attenuated: false,
+            asynchronous: false,
+            throw: 5.0,
+            jitter: 0.0,
+            offset: [20.0, 30.0],
+            block: String::new(),
+            conditions: ConditionsChange::default(),
+            faults: Vec::new(),
         }
     }
 
@@ -89,21 +106,41 @@ impl TemplatePlan {
     pub fn nir_dark(dit: f64, frames: u32) -> TemplatePlan {
         TemplatePlan::new(FrameKind::Dark, Arm::Nir, dit, frames)
     }
+
+    /// The lamps that the header says are on.
+    pub(super) fn lamps(&self) -> &[Lamp] {
+        self.lamps.as_deref().unwrap_or(self.kind.usual_lamps(self.arm))
+    }
 }
 
 /// The templates of a night in order. Arms run side by side, each through its own templates.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NightPlan {
     /// When the first template may start.
     pub start: Timestamp,
     /// Templates in order.
     pub templates: Vec<TemplatePlan>,
+    /// Seeds of all random effects.
+    pub seeds: Seeds,
+    /// Weather.
+    pub conditions: Conditions,
+    /// How the images lie on the VIS and the NIR detector.
+    pub flexure: [Flexure; 2],
+    /// What the GAIN card of the CCD says.
+    pub gain_cards: GainCards,
 }
 
 impl NightPlan {
     /// A night without templates.
     pub fn new(start: Timestamp) -> NightPlan {
-        NightPlan { start, templates: Vec::new() }
+        NightPlan {
+            start,
+            templates: Vec::new(),
+            seeds: Seeds::default(),
+            conditions: Conditions::default(),
+            flexure: [Flexure::default(); 2],
+            gain_cards: GainCards::default(),
+        }
     }
 
     /// The night with one more template.
@@ -155,87 +192,24 @@ impl NightPlan {
 
     /// Every exposure of the night, sorted by start. Headers only: nothing is drawn.
     pub fn exposures(&self) -> Result<Vec<Exposure>, SimError> {
-        let mut exposures = Vec::new();
-        for arm in [Arm::Vis, Arm::Nir, Arm::Acq] {
-            self.exposures_of(arm, &mut exposures)?;
-        }
-        exposures.sort_by_key(|exposure| (exposure.start, exposure.camera.arm));
-        Ok(exposures)
+        schedule::exposures(self)
     }
 
     /// Every frame of the night, sorted by start, drawn one by one as it is asked for. The same plan and seed give the
-    /// same pixels on any number of threads.
+    /// same pixels on any number of threads. `seed` stands in place of the plan's; effects with a seed of their own keep it.
     pub fn frames(&self, seed: u64) -> Result<impl Iterator<Item = SimFrame> + use<>, SimError> {
-        let mut painter = detector::Painter::new(seed);
-        Ok(self.exposures()?.into_iter().map(move |exposure| painter.paint(exposure)))
+        let mut plan = self.clone();
+        plan.seeds.night = seed;
+        let mut painter = detector::Painter::new(plan.seeds.clone());
+        Ok(plan.exposures()?.into_iter().map(move |exposure| painter.paint(&exposure)))
     }
 
-    fn exposures_of(&self, arm: Arm, exposures: &mut Vec<Exposure>) -> Result<(), SimError> {
-        // Arms start apart, so that no two frames share a millisecond and no two templates a second.
-        let head_start = match arm {
-            Arm::Vis => 0,
-            Arm::Nir => 7_317,
-            Arm::Acq => 13_731,
-        };
-        let mut clock = self.start + SignedDuration::from_millis(head_start);
-        let of_arm = self.templates.iter().enumerate().filter(|(_, template)| template.arm == arm);
-        for (index, template) in of_arm {
-            let camera = Camera::of(template).map_err(|problem| SimError::Plan {
-                template: index + 1,
-                kind: format!("{:?}", template.kind),
-                arm: arm.to_string(),
-                problem,
-            })?;
-            clock += millis(template.gap);
-            let template_start = clock;
-            for expno in 1..=template.frames {
-                let start = clock + millis(2.0);
-                let number = exposures.len() as u64;
-                exposures.push(Exposure {
-                    name: format!("SOXS.{}.fits", header::iso(start)),
-                    header: header::build(template, &camera, index, (template_start, start), expno),
-                    kind: template.kind,
-                    exptime: template.exptime,
-                    start,
-                    number,
-                    camera: camera.clone(),
-                });
-                clock = start + millis(template.exptime + camera.readout);
-            }
+    /// How the image lies on the detector of an arm; the acquisition camera does not bend.
+    pub(super) fn flexure_of(&self, arm: Arm) -> Flexure {
+        match arm {
+            Arm::Vis => self.flexure[0],
+            Arm::Nir => self.flexure[1],
+            Arm::Acq => Flexure::default(),
         }
-        Ok(())
-    }
-}
-
-fn millis(seconds: f64) -> SignedDuration {
-    // `as` saturates and takes NaN for zero: a silly gap cannot do harm here.
-    SignedDuration::from_millis((seconds * 1000.0).round() as i64)
-}
-
-/// One exposure: all but its pixels.
-#[derive(Clone, Debug)]
-pub struct Exposure {
-    /// File name: `SOXS.2026-03-10T19:00:42.000.fits`.
-    pub name: String,
-    /// Cards without those about the structure of the file.
-    pub header: Header,
-    /// What it shows.
-    pub kind: FrameKind,
-    /// Exposure time, seconds.
-    pub exptime: f64,
-    pub(super) start: Timestamp,
-    pub(super) number: u64,
-    pub(super) camera: Camera,
-}
-
-impl Exposure {
-    /// Raw image as (rows, columns).
-    pub fn shape(&self) -> (usize, usize) {
-        self.camera.shape()
-    }
-
-    /// BITPIX of the file.
-    pub fn bitpix(&self) -> i64 {
-        if self.camera.arm == Arm::Nir { -32 } else { 16 }
     }
 }

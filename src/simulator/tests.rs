@@ -126,6 +126,7 @@ fn every_frame_of_a_complete_night_classifies_as_planned() {
             FrameKind::ObjectStare => "object_stare",
             FrameKind::ObjectNod => "object_nod",
             FrameKind::Acquisition => "acq_image",
+            other => panic!("{other:?} is not in this night"),
         };
         assert_eq!(meta.kind, kind);
         assert_eq!(meta.recipe.is_some(), meta.usage == Usage::Reduce);

@@ -1,15 +1,17 @@
-//! Commands that reduce: the daemon, existing data, one recipe, and the demonstration.
+//! Commands that reduce: the daemon, existing data, one recipe, and the demonstration; and the one that simulates.
 
 mod account;
 mod demo;
 mod recipe;
 mod reduce;
 mod run;
+mod simulate;
 
 pub use demo::{DemoArgs, demo};
 pub use recipe::{RecipeArgs, recipe};
 pub use reduce::{ReduceArgs, reduce};
 pub use run::run;
+pub use simulate::{SimulateArgs, simulate};
 
 use super::CliError;
 use super::error::catalogue_hint;

@@ -1,0 +1,231 @@
+//! Observing a planned night: frames are drawn one after the other while the one before is written, spoiled where the plan
+//! says so, and land in a folder with their truth in another.
+//!
+//! What never lives here: what is in a frame or a header.
+
+mod landing;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod timer;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use super::detector::Painter;
+use super::exposure::Exposure;
+use super::faults::{self, Fault};
+use super::file::encode;
+use super::plan::Plan;
+use super::truth::TruthFolder;
+use super::{SimError, SimFrame};
+use crate::fits::{ScanLimits, scan};
+use crate::instrument::Arm;
+use landing::Landing;
+
+pub use summary::{KindCount, Summary};
+pub use timer::{RealTimer, Timer};
+
+/// Pieces in which a frame grows while it is read out at a pace.
+const PIECES: u32 = 8;
+
+/// How a night is observed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Folder for the raw frames; made when it is not there.
+    pub out: PathBuf,
+    /// Folder for the truth.
+    pub truth: PathBuf,
+    /// So many times faster than real time; absent: as fast as possible.
+    pub pace: Option<f64>,
+    /// Arms to draw; empty: all. The others' frames are left out, and nothing else changes.
+    pub only: Vec<Arm>,
+    /// Write electrons without noise too.
+    pub expected: bool,
+    /// Frames that are there and complete are left as they are; otherwise they are an error.
+    pub resume: bool,
+    /// Threads that draw; 0: one a core.
+    pub threads: usize,
+}
+
+/// What has just been done, for a progress bar.
+#[derive(Clone, Debug)]
+pub struct Progress<'a> {
+    /// File name.
+    pub name: &'a str,
+    /// Frames that have landed or begun to grow.
+    pub done: usize,
+    /// Frames in all.
+    pub total: usize,
+}
+
+/// Observe the night. `stop` ends it between two frames; what is half written then is taken away.
+pub fn observe(
+    plan: &Plan,
+    options: &Options,
+    timer: &dyn Timer,
+    stop: &(dyn Fn() -> bool + Sync),
+    progress: &mut dyn FnMut(&Progress<'_>),
+) -> Result<Summary, SimError> {
+    let exposures = selected(plan, options)?;
+    let left = left_to_do(&exposures, options)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|error| SimError::Threads { threads: options.threads, reason: error.to_string() })?;
+    std::fs::create_dir_all(&options.out).map_err(|source| SimError::File {
+        operation: "cannot make",
+        path: options.out.clone(),
+        source,
+    })?;
+    let truth = TruthFolder::create(&options.truth, options.expected)?;
+    truth.night(plan, &exposures)?;
+    let scratch = tempfile::tempdir().map_err(|source| SimError::File {
+        operation: "cannot make",
+        path: std::env::temp_dir(),
+        source,
+    })?;
+
+    let mut observer = Observer {
+        options,
+        timer,
+        landing: Landing::new(timer, stop),
+        truth: &truth,
+        scratch: scratch.path(),
+        // The exposure that starts first is at time zero.
+        zero: left.iter().map(|exposure| exposure.start).min(),
+        summary: Summary::new(exposures.len() - left.len()),
+    };
+    let (sender, frames) = sync_channel(1);
+    let total = left.len();
+    let seeds = plan.night.seeds.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(|| pool.install(|| draw(Painter::new(seeds), &left, sender, stop)));
+        observer.take(frames, total, stop, progress)
+    })?;
+    let mut summary = observer.summary;
+    drop(observer.landing);
+    truth.finish(&exposures)?;
+    summary.interrupted = summary.frames < total;
+    summary.seconds = timer.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// The exposures of the chosen arms, by the end of the exposure: the order in which files begin to grow.
+pub fn selected(plan: &Plan, options: &Options) -> Result<Vec<Exposure>, SimError> {
+    let mut exposures = plan.night.exposures()?;
+    exposures.retain(|exposure| options.only.is_empty() || options.only.contains(&exposure.arm));
+    exposures.sort_by_key(|exposure| (exposure.end(), exposure.arm));
+    let mut names: Vec<&str> = exposures.iter().map(|exposure| exposure.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(SimError::Twice { name: twice[0].to_string() });
+    }
+    Ok(exposures)
+}
+
+/// The exposures whose frames are not there yet. Frames that faults of the file have spoiled are made again, since
+/// nobody can see whether they are finished.
+fn left_to_do(exposures: &[Exposure], options: &Options) -> Result<Vec<Exposure>, SimError> {
+    let mut left = Vec::new();
+    for exposure in exposures {
+        let path = options.out.join(&exposure.name);
+        if !path.exists() {
+            left.push(exposure.clone());
+        } else if !options.resume {
+            return Err(SimError::Exists { path });
+        } else if scan(&path, &ScanLimits::default()).is_err() {
+            left.push(exposure.clone());
+        }
+    }
+    Ok(left)
+}
+
+/// Draw frames until all are done or nobody takes them any more.
+fn draw(
+    mut painter: Painter,
+    exposures: &[Exposure],
+    frames: SyncSender<(Exposure, SimFrame)>,
+    stop: &(dyn Fn() -> bool + Sync),
+) {
+    for exposure in exposures {
+        let frame = painter.paint(exposure);
+        if stop() || frames.send((exposure.clone(), frame)).is_err() {
+            return;
+        }
+    }
+}
+
+struct Observer<'a> {
+    options: &'a Options,
+    timer: &'a dyn Timer,
+    landing: Landing<'a>,
+    truth: &'a TruthFolder,
+    scratch: &'a Path,
+    zero: Option<jiff::Timestamp>,
+    summary: Summary,
+}
+
+impl Observer<'_> {
+    fn take(
+        &mut self,
+        frames: Receiver<(Exposure, SimFrame)>,
+        total: usize,
+        stop: &(dyn Fn() -> bool + Sync),
+        progress: &mut dyn FnMut(&Progress<'_>),
+    ) -> Result<(), SimError> {
+        for (exposure, frame) in frames {
+            if stop() {
+                break;
+            }
+            self.write(&exposure, &frame)?;
+            progress(&Progress { name: &exposure.name, done: self.summary.frames, total });
+        }
+        if !stop() {
+            self.landing.finish()?;
+        }
+        // Frames that were still growing did not make it.
+        self.summary.frames -= self.landing.abandon();
+        Ok(())
+    }
+
+    /// Truth first: a frame without its truth would be worth nothing.
+    fn write(&mut self, exposure: &Exposure, frame: &SimFrame) -> Result<(), SimError> {
+        let mut bytes = encode(frame, self.scratch)?;
+        for fault in &exposure.faults {
+            faults::file::apply(fault, &mut bytes);
+        }
+        self.truth.frame(exposure, frame, bytes.len())?;
+        if self.options.expected {
+            self.truth.expected(frame)?;
+        }
+        let path = self.options.out.join(&exposure.name);
+        let begin = self.due(exposure.end());
+        self.landing.until(begin)?;
+        self.summary.add(exposure, bytes.len());
+        let slowly = exposure.faults.iter().find_map(|fault| match fault {
+            Fault::WrittenSlowly { seconds, pieces } => Some((Duration::from_secs_f64(*seconds), *pieces)),
+            _ => None,
+        });
+        match (slowly, self.options.pace) {
+            (Some((lasts, pieces)), _) => self.landing.grow(&path, bytes, (begin, begin + lasts), pieces),
+            (None, Some(_)) => {
+                let end = self.due(exposure.read_out());
+                self.landing.grow(&path, bytes, (begin, end), PIECES)
+            }
+            (None, None) => self.landing.land(&path, &bytes),
+        }
+    }
+
+    /// When something of the night's clock happens on the real one; at once without a pace.
+    fn due(&self, time: jiff::Timestamp) -> Duration {
+        match (self.options.pace, self.zero) {
+            (Some(pace), Some(zero)) => {
+                let seconds = time.duration_since(zero).as_secs_f64().max(0.0) / pace;
+                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+            }
+            _ => self.timer.elapsed(),
+        }
+    }
+}
