@@ -7,7 +7,7 @@
 //! `exposure`), headers (`header`), what goes wrong (`faults`), detectors (`detector`), random streams (`random`), files
 //! (`file`), the truth beside them (`truth`), and the observing of a whole night (`observe`). What never lives here: anything of `recipes` or `reduction`. The two must not share a mistake.
 
-mod detector;
+pub mod detector;
 mod exposure;
 pub mod faults;
 mod file;
