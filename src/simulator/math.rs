@@ -33,3 +33,8 @@ pub fn sin_cos(angle: f64) -> (f64, f64) {
 pub fn erf(x: f64) -> f64 {
     libm::erf(x)
 }
+
+/// Inverse sine, radians.
+pub fn asin(x: f64) -> f64 {
+    libm::asin(x)
+}
