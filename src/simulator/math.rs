@@ -34,12 +34,22 @@ pub fn erf(x: f64) -> f64 {
     libm::erf(x)
 }
 
-/// Angle in radians whose sine is `x`.
+/// Decimal logarithm.
+pub fn log10(x: f64) -> f64 {
+    libm::log10(x)
+}
+
+/// Arc sine in radians.
 pub fn asin(x: f64) -> f64 {
     libm::asin(x)
 }
 
-/// Angle in radians from the x axis to the point.
+/// Arc tangent in radians.
+pub fn atan(x: f64) -> f64 {
+    libm::atan(x)
+}
+
+/// Angle in radians of the point (`x`, `y`), from -pi to pi.
 pub fn atan2(y: f64, x: f64) -> f64 {
     libm::atan2(y, x)
 }
