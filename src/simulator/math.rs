@@ -33,3 +33,23 @@ pub fn sin_cos(angle: f64) -> (f64, f64) {
 pub fn erf(x: f64) -> f64 {
     libm::erf(x)
 }
+
+/// Decimal logarithm.
+pub fn log10(x: f64) -> f64 {
+    libm::log10(x)
+}
+
+/// Arc sine in radians.
+pub fn asin(x: f64) -> f64 {
+    libm::asin(x)
+}
+
+/// Arc tangent in radians.
+pub fn atan(x: f64) -> f64 {
+    libm::atan(x)
+}
+
+/// Angle in radians of the point (`x`, `y`), from -pi to pi.
+pub fn atan2(y: f64, x: f64) -> f64 {
+    libm::atan2(y, x)
+}

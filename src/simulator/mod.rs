@@ -6,6 +6,7 @@
 //! What lives here: the plan of a night (`night`), headers (`header`), detectors (`detector`), random streams (`random`)
 //! and files (`file`). What never lives here: anything of `recipes` or `reduction`. The two must not share a mistake.
 
+pub mod camera;
 mod detector;
 mod file;
 mod header;
