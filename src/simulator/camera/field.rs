@@ -13,7 +13,7 @@ use super::super::math;
 use super::super::random::{Effect, Seeds};
 use super::filters::Filter;
 use super::locus::{Magnitudes, Spectrum};
-use super::wcs::Direction;
+use super::wcs::{Direction, turned};
 use super::{CameraError, finite};
 
 /// Epoch of the catalogue's positions, Julian years.
@@ -74,7 +74,7 @@ pub struct Object {
     pub magnitudes: BTreeMap<Filter, f64>,
     /// Proper motion in right ascension (times cos dec) and declination, mas per year.
     pub proper_motion: [f64; 2],
-    /// Motion east and north during the exposure, arcseconds per hour.
+    /// Motion east and north during the exposure, arcseconds per hour. Only points of light move.
     pub rate: [f64; 2],
     /// For a galaxy.
     pub shape: Option<Shape>,
@@ -171,6 +171,7 @@ impl Field {
         for object in params.target.iter().chain(&params.objects) {
             object.check()?;
         }
+        let centre = Direction { ra: turned(centre.ra), ..centre };
         Ok(Field { centre, params, seeds })
     }
 
@@ -294,6 +295,9 @@ impl Object {
         }
         finite(&what("teff"), self.teff, 1000.0, 200_000.0)?;
         if let Some(shape) = self.shape {
+            if self.rate != [0.0; 2] {
+                return Err(CameraError::MovingGalaxy { name: self.name.clone() });
+            }
             finite(&what("shape: half_light"), shape.half_light, 0.05, 30.0)?;
             finite(&what("shape: axis_ratio"), shape.axis_ratio, 0.05, 1.0)?;
             finite(&what("shape: position_angle"), shape.position_angle, -360.0, 360.0)?;
@@ -379,7 +383,7 @@ fn cells(around: Direction, radius: f64) -> Vec<(u64, u64)> {
             touched.extend((0..number).map(|cell| (band, cell)));
             continue;
         }
-        let middle = ((around.ra.rem_euclid(360.0)) / width).floor() as u64;
+        let middle = (turned(around.ra) / width).floor() as u64;
         touched.extend((0..=2 * reach).map(|step| (band, (middle + number + step - reach) % number)));
     }
     touched

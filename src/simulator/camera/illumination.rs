@@ -2,6 +2,7 @@
 //! fringes in the sky's light, and the flat that twilight makes of it.
 
 use ndarray::Array2;
+use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +128,6 @@ pub(super) struct Fringes {
 
 impl Fringes {
     pub fn new(camera: &CameraParams, filter: Filter, seeds: &Seeds) -> Fringes {
-        use rand::RngExt;
         let mut rng = seeds.stream(Effect::Detector, FRINGES, 0);
         let thickness = [1.0, 5.0, 5.0, 7.0, 7.0, 7.0].map(|waves| waves * (2.0 * rng.random::<f64>() - 1.0));
         Fringes { amplitude: camera.fringes * filter.fringes(), thickness }

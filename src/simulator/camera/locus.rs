@@ -3,7 +3,7 @@
 //! Rounded figures of the well-known stellar locus, good to some hundredths of a magnitude. They make skies plausible;
 //! nothing is calibrated with them.
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,7 @@ impl Spectrum {
     /// A star of the sky with this r magnitude: the fainter, the likelier a red dwarf.
     pub fn draw(r: f64, rng: &mut impl Rng) -> Spectrum {
         let dwarfs = (0.15 + 0.05 * (r - 14.0)).clamp(0.05, 0.5);
-        let kind: f64 = rand::RngExt::random(rng);
+        let kind: f64 = rng.random();
         let (middle, width) = if kind < dwarfs { DWARFS } else { TURN_OFF };
         let deviate: f64 = StandardNormal.sample(rng);
         let mut spectrum = Spectrum::at(middle + width * deviate);

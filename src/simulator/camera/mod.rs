@@ -98,7 +98,7 @@ pub struct Shot {
     pub rotator_error: f64,
     /// How far east and north of the commanded direction the telescope really points, arcseconds.
     pub pointing_error: [f64; 2],
-    /// Grey extinction by clouds, magnitudes.
+    /// Grey extinction of the sources by clouds, magnitudes. The sky's light is `sky_brighter`'s matter.
     pub cloud: f64,
     /// By how much the sky is brighter than in a dark night, magnitudes.
     pub sky_brighter: f64,
@@ -150,6 +150,12 @@ pub enum CameraError {
         low: f64,
         /// Largest allowed.
         high: f64,
+    },
+    /// An object has both a shape and a rate.
+    #[error("object {name:?} has a shape and a rate: only points of light move, remove one of the two")]
+    MovingGalaxy {
+        /// Its name.
+        name: String,
     },
 }
 

@@ -19,6 +19,8 @@ const BAND: usize = 32;
 const DRAWN: f64 = 3.2;
 /// Distance from the array up to which sources shine into it, pixels.
 const MARGIN: f64 = 120.0;
+/// Longest way of a moving object in one exposure, arcseconds: from far outside the field to far outside.
+const LONGEST: f64 = 20_000.0;
 /// A galaxy is drawn up to this many half-light radii.
 const GALAXY_REACH: f64 = 5.0;
 
@@ -119,7 +121,7 @@ pub fn expose(camera: &CameraParams, shot: &Shot, field: &Field) -> Result<Camer
     shot.check()?;
     let wcs = camera.wcs(field.centre, shot);
     let fwhm = shot.fwhm() / camera.scale;
-    finite("shot: width of a star's image in pixels", fwhm, 1.0, 120.0)?;
+    finite("shot: width of a star's image in pixels", fwhm, 1.0, 60.0)?;
     let pixels = |arcsec: f64| arcsec / camera.scale;
     let spread = Spread {
         defocus: pixels(shot.defocus),
@@ -136,9 +138,15 @@ pub fn expose(camera: &CameraParams, shot: &Shot, field: &Field) -> Result<Camer
         let Some(pixel) = wcs.to_pixel(direction).filter(|&pixel| Wcs::sees(pixel, MARGIN)) else { continue };
         let rate = shot.filter.electrons(source.magnitudes.of(shot.filter), shot.airmass, shot.cloud);
         let electrons = rate * shot.exptime;
+        finite(
+            &format!("object {:?}: way during the exposure in arcseconds", source.name),
+            way(&source, shot),
+            0.0,
+            LONGEST,
+        )?;
         match source.shape {
             Some(shape) => galaxies.push((pixel, electrons, Galaxy::new(&shape, &wcs, fwhm))),
-            None => trail_points(&source, direction, &wcs, shot, fwhm, electrons, &mut points),
+            None => way_points(&source, direction, &wcs, shot, fwhm, electrons, &mut points),
         }
         truths.push(SourceTruth {
             name: source.name,
@@ -178,7 +186,7 @@ struct Point {
 }
 
 /// A source as points: one if it stands still, many if it moves during the exposure.
-fn trail_points(
+fn way_points(
     source: &Source,
     direction: Direction,
     wcs: &Wcs,
@@ -188,8 +196,8 @@ fn trail_points(
     points: &mut Vec<Point>,
 ) {
     let [east, north] = source.rate.map(|rate| rate / 3600.0 * shot.exptime);
-    let length = (east * east + north * north).sqrt() / wcs.scale;
-    let number = if length > 0.0 { (length / (0.2 * fwhm)).ceil().clamp(3.0, 4000.0) as usize } else { 1 };
+    let length = way(source, shot) / wcs.scale;
+    let number = if length > 0.0 { (length / (0.2 * fwhm)).ceil().max(3.0) as usize } else { 1 };
     for step in 0..number {
         let part = (step as f64 + 0.5) / number as f64 - 0.5;
         let place = direction.offset(part * east, part * north);
@@ -197,6 +205,12 @@ fn trail_points(
             points.push(Point { at, electrons: electrons / number as f64 });
         }
     }
+}
+
+/// How far a source moves during the exposure, arcseconds.
+fn way(source: &Source, shot: &Shot) -> f64 {
+    let [east, north] = source.rate;
+    (east * east + north * north).sqrt() / 3600.0 * shot.exptime
 }
 
 /// Draw everything on the array. Each pixel sums its sources in their order, whatever thread draws it.
@@ -264,10 +278,13 @@ impl Galaxy {
         let right = if wcs.mirrored { sin_east } else { -sin_east };
         let axis = (right * cos - cos_east * sin, right * sin + cos_east * cos);
         let steepness = 2.0 * shape.index - 1.0 / 3.0;
+        let profile = |radius: f64| math::exp(-steepness * math::pow(radius, 1.0 / shape.index));
+        // Fades out instead of ending at once.
+        let edge = profile(GALAXY_REACH);
         let brightness = |x: f64, y: f64| {
             let (along, across) = (x * axis.0 + y * axis.1, (y * axis.0 - x * axis.1) / shape.axis_ratio);
             let radius = (along * along + across * across).sqrt() / half_light;
-            if radius > GALAXY_REACH { 0.0 } else { math::exp(-steepness * math::pow(radius, 1.0 / shape.index)) }
+            (profile(radius) - edge).max(0.0)
         };
         let thirds = [-1.0, 0.0, 1.0].map(|third| third * step as f64 / 3.0);
         let mut light = Vec::new();

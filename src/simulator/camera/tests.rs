@@ -182,6 +182,23 @@ fn a_donut_is_dark_in_its_middle_and_a_trail_is_long() {
 }
 
 #[test]
+fn turning_the_rotator_by_a_right_angle_turns_the_image() {
+    let params = FieldParams { target: Some(star([30.0, 10.0], 14.0)), stars: Some(20.0), ..FieldParams::default() };
+    let field = Field::new(CENTRE, params, seeds()).expect("a field");
+    let camera = CameraParams { reference: [511.5, 511.5], ..CameraParams::default() };
+    let image = |shot: &Shot| expose(&camera, shot, &field).expect("an image").electrons;
+    let (straight, turned) =
+        (image(&Shot::default()), image(&Shot { rotator: 60.0, rotator_error: 30.0, ..Shot::default() }));
+    let brightest = straight.iter().copied().fold(0.0, f32::max);
+    assert!(brightest > 10_000.0);
+    for ((y, x), electrons) in straight.indexed_iter() {
+        // A quarter turn from x towards y.
+        let there = turned[(x, SIDE - 1 - y)];
+        assert!((electrons - there).abs() < 1e-5 * brightest, "({x}, {y}): {electrons} {there}");
+    }
+}
+
+#[test]
 fn light_is_linear_in_sources_and_time() {
     let (camera, shot) = even();
     let image = |objects, exptime| {
@@ -502,10 +519,16 @@ fn impossible_figures_are_refused_with_their_name() {
     assert!(refused(CameraParams { scale: 0.0, ..camera() }, Shot::default()).starts_with("camera: scale is 0,"));
     let dec = Field::new(Direction { ra: 1.0, dec: 91.0 }, FieldParams::default(), seeds()).expect_err("no such place");
     assert!(dec.to_string().starts_with("field: dec is 91,"));
-    let object = star([0.0; 2], f64::INFINITY);
-    let params = FieldParams { target: Some(object), ..FieldParams::default() };
-    let error = Field::new(CENTRE, params, seeds()).expect_err("no such star");
-    assert!(error.to_string().starts_with("object \"target\": magnitude is inf,"), "{error}");
+    let target = |object| {
+        let params = FieldParams { target: Some(object), ..FieldParams::default() };
+        Field::new(CENTRE, params, seeds()).expect_err("no such object").to_string()
+    };
+    assert!(target(star([0.0; 2], f64::INFINITY)).starts_with("object \"target\": magnitude is inf,"));
+    let moving = Object { rate: [1.0, 0.0], shape: Some(Shape::default()), ..Object::default() };
+    assert!(target(moving).starts_with("object \"target\" has a shape and a rate"));
+    let fast = lonely(vec![Object { rate: [1e6, 0.0], ..Object::default() }]);
+    let error = expose(&camera(), &Shot { exptime: 600.0, ..Shot::default() }, &fast).expect_err("too far");
+    assert!(error.to_string().contains("way during the exposure"), "{error}");
 }
 
 #[test]

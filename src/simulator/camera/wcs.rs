@@ -60,11 +60,15 @@ impl Direction {
 
     fn of([x, y, z]: [f64; 3]) -> Direction {
         let ra = math::atan2(y, x).to_degrees();
-        Direction {
-            ra: if ra < 0.0 { ra + 360.0 } else { ra },
-            dec: math::atan2(z, (x * x + y * y).sqrt()).to_degrees(),
-        }
+        Direction { ra: turned(ra), dec: math::atan2(z, (x * x + y * y).sqrt()).to_degrees() }
     }
+}
+
+/// A right ascension from 0 to below 360 degrees.
+pub(super) fn turned(ra: f64) -> f64 {
+    let ra = ra.rem_euclid(360.0);
+    // The remainder of a tiny negative angle rounds to the whole turn.
+    if ra < 360.0 { ra } else { 0.0 }
 }
 
 /// The true relation of sky and pixels in one exposure.
