@@ -7,9 +7,14 @@
 //! `exposure`), headers (`header`), what goes wrong (`faults`), detectors (`detector`), random streams (`random`), files
 //! (`file`), the truth beside them (`truth`), and the observing of a whole night (`observe`). What never lives here: anything of `recipes` or `reduction`. The two must not share a mistake.
 
+<<<<<<< HEAD
 pub mod detector;
 mod exposure;
 pub mod faults;
+=======
+pub mod camera;
+mod detector;
+>>>>>>> camera
 mod file;
 mod header;
 pub mod horizon;
