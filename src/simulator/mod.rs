@@ -1,29 +1,29 @@
-//! A small simulator: raw frames with the headers that the instrument writes, and the truth that went into them.
+//! The simulator: raw frames of planned nights as the instrument writes them, and the truth that went into them.
 //!
-//! Biases and darks are made in detail (structure, read noise, dark signal, hot pixels, cosmic rays, quantisation);
-//! frames of other kinds carry the right headers and a plain level with noise, enough for association and for people.
+//! The path of an exposure: a plan (`plan`) says what is taken; `schedule` works out when, and where the telescope looks
+//! (`horizon`), and makes it an `exposure` with its header (`header`) and its faults (`faults`). The `painter` draws it:
+//! lamps, stars and sky (`light`) through the spectrograph (`optics`) or the acquisition camera (`camera`) onto a
+//! `detector`. `file` makes FITS of it, `truth` keeps what went in, and `observe` does so for a whole night, at any pace.
 //!
-//! What lives here: the plan of a night (`plan`), its templates (`night`), the exposures that follow (`schedule`,
-//! `exposure`), headers (`header`), what goes wrong (`faults`), detectors (`detector`), random streams (`random`), files
-//! (`file`), the truth beside them (`truth`), and the observing of a whole night (`observe`). What never lives here: anything of `recipes` or `reduction`. The two must not share a mistake.
+//! Every random effect has a stream of its own (`random`), and elementary functions come from `math`: the same plan and
+//! seed are the same bytes on any machine and any number of threads. What never lives here: anything of `recipes`,
+//! `reduction` or `numerics`. The simulator and what it tests must not share a mistake.
 
-<<<<<<< HEAD
+pub mod camera;
 pub mod detector;
 mod exposure;
 pub mod faults;
-=======
-pub mod camera;
-mod detector;
->>>>>>> camera
 mod file;
 mod header;
 pub mod horizon;
+pub mod instrument;
 mod kind;
 pub mod light;
 pub mod math;
 mod night;
 pub mod observe;
 pub mod optics;
+mod painter;
 pub mod plan;
 pub mod random;
 mod schedule;
