@@ -53,3 +53,13 @@ pub fn atan(x: f64) -> f64 {
 pub fn atan2(y: f64, x: f64) -> f64 {
     libm::atan2(y, x)
 }
+
+/// Arc cosine in radians.
+pub fn acos(x: f64) -> f64 {
+    libm::acos(x)
+}
+
+/// Length of the hypotenuse.
+pub fn hypot(x: f64, y: f64) -> f64 {
+    libm::hypot(x, y)
+}

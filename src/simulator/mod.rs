@@ -68,6 +68,10 @@ pub struct FrameTruth {
     /// Dark signal of hot pixels above their surroundings, electrons per second, rows x columns of the raw image; zero
     /// for ordinary pixels.
     pub hot: Arc<Array2<f32>>,
+    /// Marks of [`detector::defect`], rows x columns of the raw image.
+    pub defects: Arc<Array2<u8>>,
+    /// Pixels with a full well, or at the limit of the converter, (row, column) of the raw image, sorted, each once.
+    pub saturated: Vec<(usize, usize)>,
     /// Pixels that a cosmic ray hit, (row, column) of the raw image, sorted, each once.
     pub cosmics: Vec<(usize, usize)>,
     /// Expected electrons without noise, offset and cosmic rays, rows x columns of the raw image. The bias level is in it.
@@ -114,6 +118,26 @@ pub enum SimError {
         /// File name.
         name: String,
     },
+    /// A source shines with a spectrum that does not exist or cannot be used.
+    #[error("target {target}: {problem}")]
+    Spectrum {
+        /// Name of the target.
+        target: String,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+    /// The acquisition camera has no such filter.
+    #[error("the acquisition camera has no filter {found:?}; give u, g, r, i, z, y or V")]
+    Filter {
+        /// Name found.
+        found: String,
+    },
+    /// The camera, its optics or the field cannot be as asked.
+    #[error(transparent)]
+    Camera(#[from] camera::CameraError),
+    /// Light that does not fit a detector.
+    #[error(transparent)]
+    Detector(#[from] detector::DetectorError),
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
@@ -140,7 +164,11 @@ pub enum SimError {
 impl Classified for SimError {
     fn class(&self) -> FaultClass {
         match self {
-            SimError::Plan { .. } | SimError::Twice { .. } => FaultClass::Config,
+            SimError::Plan { .. } | SimError::Twice { .. } | SimError::Spectrum { .. } | SimError::Filter { .. } => {
+                FaultClass::Config
+            }
+            SimError::Camera(error) => error.class(),
+            SimError::Detector(error) => error.class(),
             SimError::Exists { .. } => FaultClass::BadInput,
             SimError::Fits(error) => error.class(),
             SimError::File { .. } | SimError::Threads { .. } => FaultClass::Resource,

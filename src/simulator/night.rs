@@ -1,15 +1,17 @@
 //! The plan of a night: templates in order, each arm on its own clock, and the exposures that follow from it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::detector;
 use super::exposure::Exposure;
 use super::faults::PlannedFault;
+use super::instrument::Instrument;
 use super::kind::FrameKind;
 use super::optics::Flexure;
+use super::painter::Painter;
 use super::plan::{Conditions, ConditionsChange, GainCards, Lamp, Target};
 use super::random::Seeds;
 use super::{SimError, SimFrame, schedule};
@@ -128,6 +130,10 @@ pub struct NightPlan {
     pub flexure: [Flexure; 2],
     /// What the GAIN card of the CCD says.
     pub gain_cards: GainCards,
+    /// Strengths of everything that the instrument does to light.
+    pub instrument: Instrument,
+    /// Where the files that targets name are looked for.
+    pub folder: PathBuf,
 }
 
 impl NightPlan {
@@ -140,6 +146,8 @@ impl NightPlan {
             conditions: Conditions::default(),
             flexure: [Flexure::default(); 2],
             gain_cards: GainCards::default(),
+            instrument: Instrument::default(),
+            folder: PathBuf::from("."),
         }
     }
 
@@ -197,10 +205,10 @@ impl NightPlan {
 
     /// Every frame of the night, sorted by start, drawn one by one as it is asked for. The same plan and seed give the
     /// same pixels on any number of threads. `seed` stands in place of the plan's; effects with a seed of their own keep it.
-    pub fn frames(&self, seed: u64) -> Result<impl Iterator<Item = SimFrame> + use<>, SimError> {
+    pub fn frames(&self, seed: u64) -> Result<impl Iterator<Item = Result<SimFrame, SimError>> + use<>, SimError> {
         let mut plan = self.clone();
         plan.seeds.night = seed;
-        let mut painter = detector::Painter::new(plan.seeds.clone());
+        let mut painter = Painter::new(&plan)?;
         Ok(plan.exposures()?.into_iter().map(move |exposure| painter.paint(&exposure)))
     }
 

@@ -13,7 +13,6 @@ mod chip;
 mod clocking;
 mod cosmics;
 mod effects;
-mod painter;
 mod persistence;
 mod readout;
 mod setup;
@@ -32,7 +31,6 @@ use rayon::prelude::*;
 
 pub use chip::Chip;
 pub use effects::Effects;
-pub(super) use painter::Painter;
 pub use persistence::Persistence;
 pub use setup::Camera;
 
@@ -138,6 +136,11 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// The setup in which it is seen.
+    pub fn camera(&self) -> &Camera {
+        &self.camera
+    }
+
     /// Expected electrons of the raw image, bias level included, without what earlier exposures leave in it.
     pub fn expected(&self) -> &Arc<Array2<f32>> {
         &self.expected
@@ -260,6 +263,12 @@ impl Detector {
                 expected,
             },
         }
+    }
+
+    /// Let an exposure of a scene leave its after-images without taking the frame; arguments as in [`Detector::expose`].
+    pub fn pass(&self, scene: &Scene, start: f64, memory: &mut Persistence) {
+        let (charge, _, _) = self.with_after_images(scene, start, memory);
+        memory.remember(&charge, Sizes::of(scene.camera.arm), start + scene.exptime);
     }
 
     /// Expected charge, image and level of a frame, with what earlier exposures left; those of the scene if nothing.

@@ -9,16 +9,18 @@ mod summary;
 mod tests;
 mod timer;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::detector::Painter;
 use super::exposure::Exposure;
 use super::faults::{self, Fault};
 use super::file::encode;
+use super::painter::Painter;
 use super::plan::Plan;
 use super::truth::TruthFolder;
+use super::truth::tables::FrameTables;
 use super::{SimError, SimFrame};
 use crate::fits::{ScanLimits, scan};
 use crate::instrument::Arm;
@@ -99,9 +101,9 @@ pub fn observe(
     };
     let (sender, frames) = sync_channel(1);
     let total = left.len();
-    let seeds = plan.night.seeds.clone();
+    let painter = Painter::new(&plan.night)?;
     std::thread::scope(|scope| {
-        scope.spawn(|| pool.install(|| draw(Painter::new(seeds), &left, sender, stop)));
+        scope.spawn(|| pool.install(|| draw(painter, &exposures, &left, sender, stop)));
         observer.take(frames, total, stop, progress)
     })?;
     let mut summary = observer.summary;
@@ -142,16 +144,40 @@ fn left_to_do(exposures: &[Exposure], options: &Options) -> Result<Vec<Exposure>
     Ok(left)
 }
 
-/// Draw frames until all are done or nobody takes them any more.
+/// A frame with everything that is to be written of it.
+struct Drawn {
+    exposure: Exposure,
+    frame: SimFrame,
+    tables: FrameTables,
+}
+
+/// Draw frames until all are done or nobody takes them any more. Exposures whose frames are there already only leave
+/// their traces, so that a night that was interrupted goes on with the same bytes.
 fn draw(
     mut painter: Painter,
     exposures: &[Exposure],
-    frames: SyncSender<(Exposure, SimFrame)>,
+    left: &[Exposure],
+    frames: SyncSender<Result<Drawn, SimError>>,
     stop: &(dyn Fn() -> bool + Sync),
 ) {
+    let left: BTreeSet<&str> = left.iter().map(|exposure| exposure.name.as_str()).collect();
     for exposure in exposures {
-        let frame = painter.paint(exposure);
-        if stop() || frames.send((exposure.clone(), frame)).is_err() {
+        if !left.contains(exposure.name.as_str()) {
+            match painter.pass(exposure) {
+                Ok(()) => continue,
+                Err(error) => {
+                    // Nobody takes it when the receiver has given up, and then nobody needs to know.
+                    let _ = frames.send(Err(error));
+                    return;
+                }
+            }
+        }
+        let drawn = painter.paint(exposure).and_then(|frame| {
+            let tables = painter.tables(exposure)?;
+            Ok(Drawn { exposure: exposure.clone(), frame, tables })
+        });
+        let failed = drawn.is_err();
+        if stop() || frames.send(drawn).is_err() || failed {
             return;
         }
     }
@@ -170,17 +196,18 @@ struct Observer<'a> {
 impl Observer<'_> {
     fn take(
         &mut self,
-        frames: Receiver<(Exposure, SimFrame)>,
+        frames: Receiver<Result<Drawn, SimError>>,
         total: usize,
         stop: &(dyn Fn() -> bool + Sync),
         progress: &mut dyn FnMut(&Progress<'_>),
     ) -> Result<(), SimError> {
-        for (exposure, frame) in frames {
+        for drawn in frames {
             if stop() {
                 break;
             }
-            self.write(&exposure, &frame)?;
-            progress(&Progress { name: &exposure.name, done: self.summary.frames, total });
+            let drawn = drawn?;
+            self.write(&drawn)?;
+            progress(&Progress { name: &drawn.exposure.name, done: self.summary.frames, total });
         }
         if !stop() {
             self.landing.finish()?;
@@ -191,12 +218,14 @@ impl Observer<'_> {
     }
 
     /// Truth first: a frame without its truth would be worth nothing.
-    fn write(&mut self, exposure: &Exposure, frame: &SimFrame) -> Result<(), SimError> {
+    fn write(&mut self, drawn: &Drawn) -> Result<(), SimError> {
+        let Drawn { exposure, frame, tables } = drawn;
         let mut bytes = encode(frame, self.scratch)?;
         for fault in &exposure.faults {
             faults::file::apply(fault, &mut bytes);
         }
         self.truth.frame(exposure, frame, bytes.len())?;
+        self.truth.tables(&exposure.name, tables)?;
         if self.options.expected {
             self.truth.expected(frame)?;
         }

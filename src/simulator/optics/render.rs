@@ -84,16 +84,16 @@ pub fn render(
 }
 
 /// The electrons of one beam in one order.
-struct Spectrum {
+pub(super) struct Spectrum {
     /// Electrons per second and pixel along the dispersion on the grid, before any spread.
-    samples: Vec<f64>,
+    pub samples: Vec<f64>,
     /// Lines that are drawn one by one: wavelength and electrons per second.
     lines: Vec<(f64, f64)>,
 }
 
 impl Spectrum {
     /// `None` for an order that gets no light.
-    fn of(beam: &Beam<'_>, entrance: &Entrance, order: &OrderFormat, grid: &Grid) -> Option<Spectrum> {
+    pub fn of(beam: &Beam<'_>, entrance: &Entrance, order: &OrderFormat, grid: &Grid) -> Option<Spectrum> {
         let wavelengths = grid.wavelengths();
         let (shortest, longest) = (*wavelengths.first()?, *wavelengths.last()?);
         let efficiency = (beam.efficiency)(order.number(), wavelengths);
@@ -137,7 +137,7 @@ fn index_of(grid: &Grid, wavelength: f64) -> f64 {
 }
 
 /// Each sample spread by the kernel of its place: nothing is lost but what leaves the grid.
-fn spread_out(samples: &[f64], spread: &Spread) -> Vec<f64> {
+pub(super) fn spread_out(samples: &[f64], spread: &Spread) -> Vec<f64> {
     let half = spread.knots.iter().map(|knot| knot.kernel.len() / 2).max().unwrap_or(0);
     let mut target = vec![0.0; samples.len() + 2 * half];
     let mut kernel = vec![0.0; 2 * half + 1];
@@ -166,7 +166,7 @@ fn spread_out(samples: &[f64], spread: &Spread) -> Vec<f64> {
 
 impl Spread {
     /// The two knots around a sample of the grid, and the weight of the second one.
-    fn around(&self, index: f64) -> (usize, usize, f64) {
+    pub fn around(&self, index: f64) -> (usize, usize, f64) {
         let last = self.knots.len().saturating_sub(1);
         let at = (index / KNOT as f64).clamp(0.0, last as f64);
         let left = (at.floor() as usize).min(last);

@@ -141,6 +141,19 @@ impl Shape {
     pub fn surface() -> Shape {
         Shape::Surface { slope: 0.02 }
     }
+
+    /// Whether it is a star or a galaxy.
+    pub fn is_source(&self) -> bool {
+        matches!(self, Shape::Source(_))
+    }
+
+    /// Brightness of a surface at a slit position against that in the middle of the slit; 1 for a source.
+    pub fn brightness(&self, slit: f64, slit_length: f64) -> f64 {
+        match self {
+            Shape::Surface { slope } => 1.0 + slope * slit / (0.5 * slit_length),
+            Shape::Source(_) => 1.0,
+        }
+    }
 }
 
 /// A symmetric profile of unit integral on a line, centred at zero.

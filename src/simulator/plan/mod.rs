@@ -16,6 +16,9 @@
 //! [flexure.NIR]                    # how the image lies on a detector: shift, scale, rotation
 //! shift = [0.4, -0.2]
 //!
+//! [instrument.VIS.detector]        # strengths of effects: 1 usual, 0 off; see `Instrument` for all tables
+//! prnu = 0.5
+//!
 //! [[target]]
 //! name = "AT2026abc"
 //! ra = 150.1
@@ -45,15 +48,17 @@ mod template;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::SimError;
+use super::instrument::Instrument;
 use super::night::NightPlan;
 use super::optics::Flexure;
+use super::painter::Painter;
 use super::random::{Effect, Seeds};
 use template::TemplateEntry;
 
@@ -61,7 +66,7 @@ pub use conditions::{Conditions, ConditionsChange};
 pub use error::PlanError;
 pub use setup::{FILTERS, GainCards, Lamp, LitLamp, SLITS, Shutter};
 pub use shipped::{SHIPPED, Shipped};
-pub use target::{Band, Source, Target};
+pub use target::{Source, Target};
 
 /// A plan: checked, with its text.
 #[derive(Clone, Debug)]
@@ -96,6 +101,8 @@ struct PlanFile {
     conditions: Conditions,
     #[serde(default)]
     flexure: FlexureFile,
+    #[serde(default)]
+    instrument: Instrument,
     #[serde(default, rename = "target")]
     targets: Vec<Spanned<Target>>,
     #[serde(default, rename = "template")]
@@ -147,6 +154,12 @@ impl Plan {
         night.conditions = file.conditions;
         night.flexure = [file.flexure.vis, file.flexure.nir];
         night.gain_cards = file.gain_cards;
+        night.instrument = file.instrument;
+        night.folder = Path::new(name).parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        if let Some((key, found, remedy)) = night.instrument.fault() {
+            let from = text.find("[instrument").unwrap_or(0);
+            return Err(place.wrong(from, "instrument", key, found.to_string(), remedy));
+        }
         let mut labels = Vec::new();
         for (index, entry) in file.templates.iter().enumerate() {
             let label = format!("template {} ({})", index + 1, entry.get_ref().label());
@@ -166,7 +179,11 @@ impl Plan {
                 "give at least one [[template]]",
             ));
         }
-        // What only clocks, detectors and the sky can tell.
+        // What only spectra, clocks, detectors and the sky can tell.
+        if let Err(SimError::Spectrum { target, problem }) = Painter::new(&night) {
+            let from = file.targets.iter().find(|entry| entry.get_ref().name == target).map_or(0, |entry| entry.span().start);
+            return Err(PlanError::Template { file: name.to_string(), line: line_of(text, from), part: format!("target {target}"), problem });
+        }
         night.exposures().map_err(|error| match error {
             SimError::Plan { template, problem, .. } => {
                 let (part, from) = labels.get(template - 1).cloned().unwrap_or_default();

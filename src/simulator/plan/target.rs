@@ -2,27 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The band in which a magnitude (AB, above the atmosphere) is given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the letters are the names")]
-pub enum Band {
-    #[serde(rename = "u")]
-    U,
-    #[serde(rename = "g")]
-    G,
-    #[default]
-    #[serde(rename = "r")]
-    R,
-    #[serde(rename = "i")]
-    I,
-    #[serde(rename = "z")]
-    Z,
-    #[serde(rename = "y")]
-    Y,
-    V,
-    J,
-    H,
-}
+use crate::simulator::light::filters::Band;
 
 /// One source in or near the slit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +25,9 @@ pub struct Source {
     /// FWHM of the source itself in arcsec, before the seeing; 0 for a point.
     #[serde(default)]
     pub extent: f64,
+    /// Degrees by which the slit stands off the parallactic angle; refraction moves the source across it then.
+    #[serde(default)]
+    pub slit_angle: f64,
 }
 
 /// A target: a place on the sky and the sources there.
@@ -75,6 +58,9 @@ pub struct Target {
     /// See [`Source::extent`].
     #[serde(default)]
     pub extent: f64,
+    /// See [`Source::slit_angle`]; companions have the target's.
+    #[serde(default)]
+    pub slit_angle: f64,
     /// Other sources on the same slit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub companions: Vec<Source>,
@@ -90,8 +76,11 @@ impl Target {
             along: self.along,
             across: self.across,
             extent: self.extent,
+            slit_angle: self.slit_angle,
         });
-        main.chain(self.companions.iter().cloned()).collect()
+        let companions =
+            self.companions.iter().map(|source| Source { slit_angle: self.slit_angle, ..source.clone() });
+        main.chain(companions).collect()
     }
 
     /// The first key whose value makes no sense, its value, and what would.
@@ -125,6 +114,9 @@ impl Source {
             if !(-60.0..=60.0).contains(&value) {
                 return Some((key, value.to_string(), "give arcsec from the centre of the slit, -60 to 60"));
             }
+        }
+        if !(-180.0..=180.0).contains(&self.slit_angle) {
+            return Some(("slit_angle", self.slit_angle.to_string(), "give degrees, -180 to 180"));
         }
         if !(0.0..=60.0).contains(&self.extent) {
             return Some(("extent", self.extent.to_string(), "give the FWHM in arcsec, 0 (a point) to 60"));

@@ -4,6 +4,13 @@
 //! night.json            the plan as resolved, seeds, detectors, what is missing on purpose; the plan's text
 //! frames.csv            one line a frame: the most asked of the columns below
 //! frames/<name>.json    everything that went into one frame
+//! dispersion/<name>.csv where light of an order, a wavelength and a slit position falls while the frame is taken
+//! lines/<name>.csv      lines of the lamps: place, electrons and width of each, through each hole
+//! traces/<name>.csv     traces of the sources on the slit
+//! spectra/<name>.fits   what an ideal extraction finds of the sky (SKY) and of each source (SOURCE0, ...), order by order
+//! fields/<name>.csv     stars and galaxies in a picture of the acquisition camera
+//! catalogue/*.rc2       the rows of the star catalogue around each pointing, as Refcat2 has them
+//! detector_<ARM>.fits   hot and defective pixels of each arm, raw image, unbinned
 //! expected/<name>.fits  with --expected: electrons without noise (HDU 0, f32) and pixels hit by cosmic rays (HDU 1, u8)
 //! ```
 //!
@@ -29,6 +36,8 @@ use super::detector::Camera;
 use super::exposure::Exposure;
 use super::plan::{Plan, Target};
 use super::{SimError, SimFrame};
+use tables::{FrameTables, SpectrumTable};
+
 use crate::fits::{Header, ImageHdu, PlaneData, write_images};
 
 pub use record::runs;
@@ -99,15 +108,60 @@ impl TruthFolder {
         self.json(&format!("frames/{stem}.json"), &record::frame(exposure, frame, bytes))
     }
 
-    /// Write the electrons without noise and the mask of cosmic rays of one frame, replacing what is there.
-    pub fn expected(&self, frame: &SimFrame) -> Result<(), SimError> {
-        let path = self.root.join("expected").join(&frame.name);
+    /// Write the tables of one frame; those that it does not have are not written.
+    pub fn tables(&self, name: &str, tables: &FrameTables) -> Result<(), SimError> {
+        let stem = stem(name);
+        self.part("dispersion", &stem, &tables.dispersion)?;
+        self.part("lines", &stem, &tables.lines)?;
+        self.part("traces", &stem, &tables.traces)?;
+        if let Some(sources) = &tables.sources {
+            self.text(&format!("fields/{stem}.csv"), sources)?;
+        }
+        for (file, rows) in &tables.catalogue {
+            self.text(&format!("catalogue/{file}"), &(rows.join("\n") + "\n"))?;
+        }
+        if tables.spectra.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<_> = tables.spectra.iter().map(SpectrumTable::columns).collect();
+        let mut hdus = vec![ImageHdu { extname: None, header: Header::new(), plane: PlaneData::Empty }];
+        for (table, columns) in tables.spectra.iter().zip(&columns) {
+            let extname = Some(table.name.clone());
+            hdus.push(ImageHdu { extname, header: Header::new(), plane: PlaneData::Table(columns) });
+        }
+        let path = self.fresh(&format!("spectra/{stem}.fits"))?;
+        Ok(write_images(&path, &hdus)?)
+    }
+
+    /// A table of one frame as CSV, if it has rows.
+    fn part<R: tables::Row + Clone>(&self, folder: &str, stem: &str, rows: &[R]) -> Result<(), SimError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.text(&format!("{folder}/{stem}.csv"), &tables::csv(rows.iter().cloned()))
+    }
+
+    /// A path below the folder at which nothing stands.
+    fn fresh(&self, name: &str) -> Result<PathBuf, SimError> {
+        let path = self.root.join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| SimError::File {
+                operation: "cannot make",
+                path: folder.to_path_buf(),
+                source,
+            })?;
+        }
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(SimError::File { operation: "cannot replace", path, source });
+                Err(SimError::File { operation: "cannot replace", path, source })
             }
-            _ => {}
+            _ => Ok(path),
         }
+    }
+
+    /// Write the electrons without noise and the mask of cosmic rays of one frame, replacing what is there.
+    pub fn expected(&self, frame: &SimFrame) -> Result<(), SimError> {
+        let path = self.fresh(&format!("expected/{}", frame.name))?;
         let mut mask = Array2::<u8>::zeros(frame.truth.expected.dim());
         for at in &frame.truth.cosmics {
             if let Some(pixel) = mask.get_mut(*at) {
@@ -154,7 +208,7 @@ impl TruthFolder {
     }
 
     /// Write images that hold for many frames (maps of a detector) under the names of their extensions, behind an empty
-    /// primary HDU. Fails when the file exists.
+    /// primary HDU, replacing what is there.
     pub fn maps(&self, name: &str, maps: &[(&str, PlaneData<'_>)]) -> Result<(), SimError> {
         let primary = ImageHdu { extname: None, header: Header::new(), plane: PlaneData::Empty };
         let planes = maps.iter().map(|(extname, plane)| ImageHdu {
@@ -162,7 +216,7 @@ impl TruthFolder {
             header: Header::new(),
             plane: *plane,
         });
-        Ok(write_images(&self.root.join(name), &[primary].into_iter().chain(planes).collect::<Vec<_>>())?)
+        Ok(write_images(&self.fresh(name)?, &[primary].into_iter().chain(planes).collect::<Vec<_>>())?)
     }
 
     fn json(&self, name: &str, value: &Value) -> Result<(), SimError> {

@@ -12,7 +12,6 @@ fn neighbours_in_a_row_are_one_run() {
 #[test]
 fn a_table_explains_its_columns() {
     let row = LineRow {
-        frame: "a,b.fits".to_string(),
         order: 3,
         wavelength: 500.25,
         slit: -5.5,
@@ -23,8 +22,8 @@ fn a_table_explains_its_columns() {
     };
     let text = csv([row]);
     assert_eq!(text.lines().filter(|line| line.starts_with("# ")).count(), LineRow::COLUMNS.len());
-    assert!(text.starts_with("# frame: file name of the frame\n"), "{text}");
-    assert!(text.ends_with("frame,order,wavelength,slit,x,y,flux,fwhm\n\"a,b.fits\",3,500.25,-5.5,1.5,2,10000,1.75\n"));
+    assert!(text.starts_with("# order: order number\n"), "{text}");
+    assert!(text.ends_with("order,wavelength,slit,x,y,flux,fwhm\n3,500.25,-5.5,1.5,2,10000,1.75\n"));
 }
 
 #[test]
