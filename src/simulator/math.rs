@@ -33,3 +33,8 @@ pub fn sin_cos(angle: f64) -> (f64, f64) {
 pub fn erf(x: f64) -> f64 {
     libm::erf(x)
 }
+
+/// Logarithm to base ten.
+pub fn log10(x: f64) -> f64 {
+    libm::log10(x)
+}
