@@ -255,6 +255,22 @@ impl Handle {
         status(code)
     }
 
+    /// Write the whole data unit of a table as finished bytes. The header must be written.
+    pub fn write_rows(&mut self, bytes: &[u8]) -> Result<(), Status> {
+        let mut code = 0;
+        // SAFETY: `bytes` is valid for `len` bytes. The parameter is `*mut` because C has no const there; cfitsio copies.
+        unsafe { sys::ffptbb(self.file, 1, 1, bytes.len() as i64, bytes.as_ptr().cast_mut(), &mut code) };
+        status(code)
+    }
+
+    /// Read the first bytes of a table's data unit as they are.
+    pub fn read_rows(&mut self, bytes: &mut [u8]) -> Result<(), Status> {
+        let mut code = 0;
+        // SAFETY: `bytes` is valid for `len` bytes; cfitsio checks that the table holds that many.
+        unsafe { sys::ffgtbb(self.file, 1, 1, bytes.len() as i64, bytes.as_mut_ptr(), &mut code) };
+        status(code)
+    }
+
     /// Verify DATASUM and CHECKSUM of this HDU: 1 right, 0 absent, -1 wrong.
     pub fn verify_checksum(&mut self) -> Result<(i32, i32), Status> {
         let (mut data, mut hdu, mut code) = (0, 0, 0);

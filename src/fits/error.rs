@@ -62,6 +62,16 @@ pub enum FitsError {
         /// Which limit it breaks.
         reason: String,
     },
+    /// Columns that are no table, or a table of a form that our products never have.
+    #[error("{}: HDU {hdu} as a table: {reason}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// HDU, 0 is the primary.
+        hdu: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// cfitsio refused an operation on a file that is being written; a full disk is the usual cause.
     #[error("{}: {operation} failed; check the free space and the permissions there", path.display())]
     Write {
@@ -127,6 +137,7 @@ impl Classified for FitsError {
             FitsError::Header { .. }
             | FitsError::NoImage { .. }
             | FitsError::Shape { .. }
+            | FitsError::Table { .. }
             | FitsError::Checksum { .. } => FaultClass::BadInput,
             FitsError::Card { .. } | FitsError::Nothing { .. } => FaultClass::Bug,
             FitsError::NotReentrant { .. } => FaultClass::Config,

@@ -14,6 +14,7 @@ pub mod error;
 pub mod header;
 pub mod read;
 pub mod scan;
+pub mod table;
 pub mod write;
 
 pub use atomic::{AtomicError, Placement, is_temporary, publish_link, write_atomically};
@@ -22,8 +23,11 @@ pub use compress::Compression;
 pub use digest::FileDigests;
 pub use error::FitsError;
 pub use header::{Card, Header, HeaderError, Value};
-pub use read::{Plane, PlaneArray, RawImage, ReadLimits, cfitsio_check, read_image, read_planes, verify_checksums};
+pub use read::{
+    Plane, PlaneArray, RawImage, ReadLimits, cfitsio_check, read_image, read_planes, read_tables, verify_checksums,
+};
 pub use scan::{Hdu, Scan, ScanError, ScanLimits, peek, scan};
+pub use table::{ColumnData, ColumnValues, ReadColumn, ReadTable, ReadValues};
 pub use write::{ImageHdu, PlaneData, write_images};
 
 #[cfg(test)]

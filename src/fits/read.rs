@@ -16,6 +16,7 @@ use super::compress::Compression;
 use super::error::FitsError;
 use super::header::Header;
 use super::scan::{self, ScanError, ScanLimits};
+use super::table::{self, ReadTable};
 
 /// What an image may be at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +139,30 @@ pub fn read_planes(path: &Path) -> Result<Vec<Plane>, FitsError> {
     }
     file.close()?;
     Ok(planes)
+}
+
+/// Read every binary table of a product in file order; images are passed over.
+///
+/// Errors: as [`read_planes`], and a column type that our products never have.
+pub fn read_tables(path: &Path) -> Result<Vec<ReadTable>, FitsError> {
+    let limits = ReadLimits::default();
+    let mut file = Reader::open(path, &limits)?;
+    let mut tables = Vec::new();
+    for hdu in 0..file.hdus()? {
+        if file.select(hdu)? {
+            continue;
+        }
+        let header = file.header(hdu)?;
+        let plan = table::Plan::of(&header).map_err(|reason| table::refused(path, hdu, reason))?;
+        let mut bytes = vec![0; plan.width * plan.rows];
+        if !bytes.is_empty() {
+            file.handle.read_rows(&mut bytes).map_err(|source| table::failed(path, hdu, source))?;
+        }
+        let extname = header.text("EXTNAME").ok().map(str::to_string);
+        tables.push(ReadTable { extname, columns: plan.unpack(&bytes), header });
+    }
+    file.close()?;
+    Ok(tables)
 }
 
 /// Verify CHECKSUM and DATASUM of every HDU; both must be there and right.

@@ -500,3 +500,93 @@ fn every_card_of_a_written_header_parses_to_itself() {
     }
     assert_eq!(back, header);
 }
+
+#[test]
+fn a_table_is_read_back_as_it_was_written_and_its_sums_are_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("table.fits");
+    let (x, order) = ([1.5, f64::NAN, -3.0e-300], [3, i64::MIN, 24]);
+    let ion = ["Ar I".to_string(), String::new(), "ThII".to_string()];
+    let columns = [
+        ColumnData { name: "observed_x", unit: "pixel", values: ColumnValues::F64(&x) },
+        ColumnData { name: "ion", unit: "", values: ColumnValues::Text(&ion) },
+        ColumnData { name: "order", unit: "", values: ColumnValues::I64(&order) },
+    ];
+    let mut own = sample_header();
+    own.set("TTYPE7", "left over", "");
+    let hdus = [
+        ImageHdu { extname: None, header: sample_header(), plane: PlaneData::Empty },
+        ImageHdu { extname: Some("LINES".to_string()), header: own, plane: PlaneData::Table(&columns) },
+    ];
+    write_images(&path, &hdus).unwrap();
+    verify_checksums(&path).unwrap();
+    scan(&path, &ScanLimits::default()).unwrap();
+    let tables = read_tables(&path).unwrap();
+    let [table] = tables.as_slice() else { panic!("{} tables", tables.len()) };
+    assert_eq!(table.extname.as_deref(), Some("LINES"));
+    assert_eq!(table.header.text("OBJECT").unwrap(), "NGC 'quoted' 1");
+    assert!(!table.header.contains("TTYPE7"));
+    let [first, second, third] = table.columns.as_slice() else { panic!("{} columns", table.columns.len()) };
+    let ReadValues::F64(found) = &first.values else { panic!("{first:?}") };
+    assert!(found.iter().zip(x).all(|(found, put)| found.to_bits() == put.to_bits()));
+    assert_eq!((first.name.as_str(), first.unit.as_str()), ("observed_x", "pixel"));
+    assert_eq!(second.values, ReadValues::Text(ion.to_vec()));
+    assert_eq!(third.values, ReadValues::I64(order.to_vec()));
+
+    let again = dir.path().join("again.fits");
+    write_images(&again, &hdus).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
+}
+
+#[test]
+fn columns_that_are_no_table_are_refused_before_a_file_exists() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("table.fits");
+    let write = |place: usize, columns: &[ColumnData<'_>]| {
+        let empty = || ImageHdu { extname: None, header: Header::new(), plane: PlaneData::Empty };
+        let table = ImageHdu { extname: None, header: Header::new(), plane: PlaneData::Table(columns) };
+        let mut hdus = vec![empty(), empty()];
+        hdus[place] = table;
+        write_images(&path, &hdus).unwrap_err().to_string()
+    };
+    let (long, short, foreign) = ([1.0, 2.0], [1], ["\u{e9}".to_string(), String::new()]);
+    let real = ColumnData { name: "x", unit: "", values: ColumnValues::F64(&long) };
+    let unequal = [real.clone(), ColumnData { name: "n", unit: "", values: ColumnValues::I64(&short) }];
+    assert!(write(1, &unequal).ends_with("column n has 1 rows, the first has 2"), "{}", write(1, &unequal));
+    let text = [ColumnData { name: "ion", unit: "", values: ColumnValues::Text(&foreign) }];
+    assert!(write(1, &text).contains("column ion holds"), "{}", write(1, &text));
+    assert!(write(0, &[real]).ends_with("the first HDU can't be a table"));
+    assert!(!path.exists());
+}
+
+#[test]
+fn tables_of_other_programs_are_read_or_refused_with_the_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("foreign.fits");
+    let primary: &[&str] = &["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"];
+    let file = |form: &str, width: usize, row: &[u8]| {
+        let (width, form) = (format!("NAXIS1  = {width:>20}"), format!("TFORM1  = '{form:<8}'"));
+        let table = [
+            "XTENSION= 'BINTABLE'",
+            "BITPIX  =                    8",
+            "NAXIS   =                    2",
+            width.as_str(),
+            "NAXIS2  =                    1",
+            "PCOUNT  =                    0",
+            "GCOUNT  =                    1",
+            "TFIELDS =                    1",
+            form.as_str(),
+        ];
+        fs::write(&path, raw_file(&[(primary, &[]), (&table, row)])).unwrap();
+        read_tables(&path)
+    };
+    let values = |form: &str, width, row: &[u8]| file(form, width, row).unwrap().remove(0).columns.remove(0).values;
+    assert_eq!(values("1E", 4, &1.25f32.to_be_bytes()), ReadValues::F64(vec![1.25]));
+    assert_eq!(values("J", 4, &(-7i32).to_be_bytes()), ReadValues::I64(vec![-7]));
+    assert_eq!(values("1I", 2, &9i16.to_be_bytes()), ReadValues::I64(vec![9]));
+    assert_eq!(values("B", 1, &[200]), ReadValues::I64(vec![200]));
+    for (form, width) in [("3D", 24), ("PD(3)", 8), ("2I", 4)] {
+        let error = file(form, width, &[0; 32]).unwrap_err();
+        assert!(matches!(error, FitsError::Table { hdu: 1, .. }), "{form}: {error}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Products out: images with their headers, checksummed, the same bytes for the same input on every run.
+//! Products out: images and tables with their headers, checksummed, the same bytes for the same input on every run.
 //!
 //! Cards are formatted and summed here and handed to cfitsio as finished records; cfitsio lays out blocks and pixels.
 //! What never lives here: which keywords a product has.
@@ -12,6 +12,7 @@ use super::cfitsio::{Handle, Pixel, Status};
 use super::checksum;
 use super::error::FitsError;
 use super::header::Header;
+use super::table::{self, ColumnData};
 
 /// Pixels to write, rows x columns; borrowed, so that nothing is copied on the way.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub enum PlaneData<'a> {
     U16(ArrayView2<'a, u16>),
     /// NAXIS 0: only a header.
     Empty,
+    /// A binary table; never the first HDU.
+    Table(&'a [ColumnData<'a>]),
 }
 
 /// One HDU to write.
@@ -70,6 +73,10 @@ pub fn write_images(path: &Path, hdus: &[ImageHdu<'_>]) -> Result<(), FitsError>
             PlaneData::I32(view) => write_pixels(&mut file, view),
             PlaneData::U16(view) => write_pixels(&mut file, view),
             PlaneData::Empty => Ok(()),
+            PlaneData::Table(columns) => {
+                let bytes = table::pack(columns);
+                if bytes.is_empty() { Ok(()) } else { file.write_rows(&bytes) }
+            }
         }
         .map_err(&writing)?;
     }
@@ -85,6 +92,12 @@ fn write_pixels<T: Pixel>(file: &mut Handle, view: &ArrayView2<'_, T>) -> Result
 
 /// The whole header of an HDU, checksums included.
 fn records(path: &Path, number: usize, hdu: &ImageHdu<'_>) -> Result<Vec<[u8; CARD]>, FitsError> {
+    if let PlaneData::Table(columns) = &hdu.plane {
+        let problem = if number == 0 { Some("the first HDU can't be a table".to_string()) } else { table::problem(columns) };
+        if let Some(reason) = problem {
+            return Err(table::refused(path, number, reason));
+        }
+    }
     let datasum = data_sum(&hdu.plane);
     let mut header = structure(number, &hdu.plane);
     if let Some(extname) = &hdu.extname {
@@ -128,6 +141,19 @@ fn records(path: &Path, number: usize, hdu: &ImageHdu<'_>) -> Result<Vec<[u8; CA
 /// The mandatory cards in the order of the standard.
 fn structure(number: usize, plane: &PlaneData<'_>) -> Header {
     let mut header = Header::new();
+    if let PlaneData::Table(columns) = plane {
+        let (width, rows) = table::shape(columns);
+        header.set("XTENSION", "BINTABLE", "binary table extension");
+        header.set("BITPIX", 8, "bytes");
+        header.set("NAXIS", 2, "number of axes");
+        header.set("NAXIS1", width as i64, "bytes of a row");
+        header.set("NAXIS2", rows as i64, "rows");
+        header.set("PCOUNT", 0, "no parameters");
+        header.set("GCOUNT", 1, "one group");
+        header.set("TFIELDS", columns.len() as i64, "columns");
+        table::describe(&mut header, columns);
+        return header;
+    }
     if number == 0 {
         header.set("SIMPLE", true, "file conforms to FITS standard");
     } else {
@@ -138,7 +164,7 @@ fn structure(number: usize, plane: &PlaneData<'_>) -> Header {
         PlaneData::U8(view) => (8, Some(view.dim())),
         PlaneData::I32(view) => (32, Some(view.dim())),
         PlaneData::U16(view) => (16, Some(view.dim())),
-        PlaneData::Empty => (8, None),
+        PlaneData::Empty | PlaneData::Table(_) => (8, None),
     };
     header.set("BITPIX", bitpix, "bits of a pixel, negative for floating point");
     header.set("NAXIS", if shape.is_some() { 2 } else { 0 }, "number of axes");
@@ -175,6 +201,7 @@ fn data_sum(plane: &PlaneData<'_>) -> u32 {
             contiguous(view, |pixels| checksum::of_halves(pixels.iter().map(|pixel| pixel ^ 0x8000)))
         }
         PlaneData::Empty => 0,
+        PlaneData::Table(columns) => checksum::of_bytes(&table::pack(columns)),
     }
 }
 
@@ -188,6 +215,10 @@ fn is_structural(keyword: &str) -> bool {
         "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "GROUPS", "BSCALE", "BZERO", "BLANK",
         "CHECKSUM", "DATASUM", "CONTINUE", "LONGSTRN", "END", "ZHECKSUM", "ZDATASUM", "THEAP", "TFIELDS", "ZIMAGE",
     ];
-    let axis = keyword.strip_prefix("NAXIS").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-    axis || FIXED.contains(&keyword)
+    const NUMBERED: [&str; 10] =
+        ["NAXIS", "TTYPE", "TFORM", "TUNIT", "TDISP", "TNULL", "TSCAL", "TZERO", "TDIM", "TBCOL"];
+    let numbered = NUMBERED.iter().any(|family| {
+        keyword.strip_prefix(family).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    numbered || FIXED.contains(&keyword)
 }

@@ -1,0 +1,237 @@
+//! Binary tables: columns of numbers and text, packed into the rows of a BINTABLE extension and back.
+//!
+//! Rows are packed and summed here and handed to cfitsio as finished bytes, so that equal tables are equal files.
+//! What never lives here: what a column means.
+
+use std::path::Path;
+
+use super::cfitsio::Status;
+use super::error::FitsError;
+use super::header::Header;
+
+/// The values of a column to write; borrowed, so that nothing is copied on the way.
+#[derive(Clone, Copy, Debug)]
+pub enum ColumnValues<'a> {
+    /// TFORM `D`.
+    F64(&'a [f64]),
+    /// TFORM `K`.
+    I64(&'a [i64]),
+    /// TFORM `nA`, as wide as the longest text. Printable ASCII only.
+    Text(&'a [String]),
+}
+
+impl ColumnValues<'_> {
+    fn len(&self) -> usize {
+        match self {
+            ColumnValues::F64(values) => values.len(),
+            ColumnValues::I64(values) => values.len(),
+            ColumnValues::Text(values) => values.len(),
+        }
+    }
+
+    /// Bytes of one value in a row.
+    fn width(&self) -> usize {
+        match self {
+            ColumnValues::F64(_) | ColumnValues::I64(_) => 8,
+            ColumnValues::Text(values) => values.iter().map(String::len).max().unwrap_or(0).max(1),
+        }
+    }
+
+    fn form(&self) -> String {
+        match self {
+            ColumnValues::F64(_) => "D".to_string(),
+            ColumnValues::I64(_) => "K".to_string(),
+            ColumnValues::Text(_) => format!("{}A", self.width()),
+        }
+    }
+}
+
+/// A column to write.
+#[derive(Clone, Debug)]
+pub struct ColumnData<'a> {
+    /// TTYPE.
+    pub name: &'a str,
+    /// TUNIT; empty for none.
+    pub unit: &'a str,
+    /// The values; all columns of a table have equally many.
+    pub values: ColumnValues<'a>,
+}
+
+/// Why columns are no table, if they are none.
+pub(super) fn problem(columns: &[ColumnData<'_>]) -> Option<String> {
+    let rows = columns.first().map_or(0, |column| column.values.len());
+    columns.iter().find_map(|column| {
+        if column.values.len() != rows {
+            return Some(format!("column {} has {} rows, the first has {rows}", column.name, column.values.len()));
+        }
+        let ColumnValues::Text(values) = column.values else { return None };
+        let bad = values.iter().find(|text| !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)))?;
+        Some(format!("column {} holds {bad:?}; only printable ASCII can stand in a table", column.name))
+    })
+}
+
+/// The cards that describe a table's structure, those before TFIELDS excepted.
+pub(super) fn describe(header: &mut Header, columns: &[ColumnData<'_>]) {
+    for (number, column) in (1..).zip(columns) {
+        header.set(&format!("TTYPE{number}"), column.name, "");
+        header.set(&format!("TFORM{number}"), column.values.form(), "");
+        if !column.unit.is_empty() {
+            header.set(&format!("TUNIT{number}"), column.unit, "");
+        }
+    }
+}
+
+/// Bytes of a row, and rows.
+pub(super) fn shape(columns: &[ColumnData<'_>]) -> (usize, usize) {
+    let rows = columns.first().map_or(0, |column| column.values.len());
+    (columns.iter().map(|column| column.values.width()).sum(), rows)
+}
+
+/// The data unit without its padding: rows one after the other, numbers big-endian, text padded with zero bytes.
+pub(super) fn pack(columns: &[ColumnData<'_>]) -> Vec<u8> {
+    let (width, rows) = shape(columns);
+    let mut bytes = Vec::with_capacity(width * rows);
+    for row in 0..rows {
+        for column in columns {
+            // Every column has `rows` values: `problem` was asked first.
+            match column.values {
+                ColumnValues::F64(values) => bytes.extend(values[row].to_be_bytes()),
+                ColumnValues::I64(values) => bytes.extend(values[row].to_be_bytes()),
+                ColumnValues::Text(values) => {
+                    let end = bytes.len() + column.values.width();
+                    bytes.extend_from_slice(values[row].as_bytes());
+                    bytes.resize(end, 0);
+                }
+            }
+        }
+    }
+    bytes
+}
+
+/// The values of a column that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReadValues {
+    /// From `D` and `E`.
+    F64(Vec<f64>),
+    /// From `K`, `J`, `I` and `B`.
+    I64(Vec<i64>),
+    /// From `nA`, without padding.
+    Text(Vec<String>),
+}
+
+/// A column that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadColumn {
+    /// TTYPE.
+    pub name: String,
+    /// TUNIT; empty for none.
+    pub unit: String,
+    /// One value a row.
+    pub values: ReadValues,
+}
+
+/// A table that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadTable {
+    /// EXTNAME, if the header has one.
+    pub extname: Option<String>,
+    /// All cards of this HDU.
+    pub header: Header,
+    /// Columns in order.
+    pub columns: Vec<ReadColumn>,
+}
+
+/// How the values of a column lie in a row.
+struct Layout {
+    name: String,
+    unit: String,
+    code: u8,
+    width: usize,
+}
+
+/// Bytes of a row, rows, and the layout of each column, from a table's header.
+pub(super) struct Plan {
+    pub width: usize,
+    pub rows: usize,
+    columns: Vec<Layout>,
+}
+
+/// Largest data unit that is read back as a table.
+const BYTES_MAX: i64 = 1 << 30;
+
+impl Plan {
+    /// From the header of a BINTABLE; `Err` says what our tables never have.
+    pub fn of(header: &Header) -> Result<Plan, String> {
+        let number = |keyword: &str| header.integer(keyword).map_err(|error| error.to_string());
+        let (width, rows, fields) = (number("NAXIS1")?, number("NAXIS2")?, number("TFIELDS")?);
+        let sound = width >= 0 && rows >= 0 && (0..=999).contains(&fields);
+        if !sound || width.checked_mul(rows).is_none_or(|bytes| bytes > BYTES_MAX) {
+            return Err(format!("{rows} rows of {width} bytes in {fields} columns; at most {BYTES_MAX} bytes are read"));
+        }
+        let columns = (1..=fields).map(|field| layout(header, field)).collect::<Result<Vec<Layout>, String>>()?;
+        let declared: usize = columns.iter().map(|column| column.width).sum();
+        if declared as i64 != width {
+            return Err(format!("columns of {declared} bytes in rows of {width}"));
+        }
+        Ok(Plan { width: declared, rows: rows as usize, columns })
+    }
+
+    /// Columns from the `width * rows` bytes of the data unit.
+    pub fn unpack(&self, bytes: &[u8]) -> Vec<ReadColumn> {
+        let mut start = 0;
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for layout in &self.columns {
+            let cells = bytes.chunks_exact(self.width.max(1)).filter_map(|row| row.get(start..start + layout.width));
+            let values = match layout.code {
+                b'D' => ReadValues::F64(cells.map(|cell| f64::from_be_bytes(word(cell))).collect()),
+                b'E' => ReadValues::F64(cells.map(|cell| f64::from(f32::from_be_bytes(word(cell)))).collect()),
+                b'K' => ReadValues::I64(cells.map(|cell| i64::from_be_bytes(word(cell))).collect()),
+                b'J' => ReadValues::I64(cells.map(|cell| i64::from(i32::from_be_bytes(word(cell)))).collect()),
+                b'I' => ReadValues::I64(cells.map(|cell| i64::from(i16::from_be_bytes(word(cell)))).collect()),
+                b'B' => ReadValues::I64(cells.map(|cell| i64::from(u8::from_be_bytes(word(cell)))).collect()),
+                _ => ReadValues::Text(cells.map(text).collect()),
+            };
+            columns.push(ReadColumn { name: layout.name.clone(), unit: layout.unit.clone(), values });
+            start += layout.width;
+        }
+        columns
+    }
+}
+
+/// The bytes of one number. Cells have the width of their type: `layout` gave it.
+fn word<const N: usize>(cell: &[u8]) -> [u8; N] {
+    cell.try_into().unwrap_or([0; N])
+}
+
+fn text(cell: &[u8]) -> String {
+    let end = cell.iter().position(|byte| *byte == 0).unwrap_or(cell.len());
+    String::from_utf8_lossy(&cell[..end]).trim_end().to_string()
+}
+
+fn layout(header: &Header, field: i64) -> Result<Layout, String> {
+    let form = header.text(&format!("TFORM{field}")).map_err(|error| error.to_string())?.trim();
+    let digits = form.bytes().take_while(u8::is_ascii_digit).count();
+    let repeat: usize = if digits == 0 { 1 } else { form[..digits].parse().unwrap_or(0) };
+    let refuse = || format!("TFORM{field} = {form:?}; only D, E, K, J, I, B and nA are read");
+    let code = form.bytes().nth(digits).filter(|_| form.len() == digits + 1).ok_or_else(refuse)?;
+    let width = match (code, repeat) {
+        (b'A', _) => repeat,
+        (b'D' | b'K', 1) => 8,
+        (b'E' | b'J', 1) => 4,
+        (b'I', 1) => 2,
+        (b'B', 1) => 1,
+        _ => return Err(refuse()),
+    };
+    let word = |family: &str| header.text(&format!("{family}{field}")).unwrap_or_default().trim().to_string();
+    Ok(Layout { name: word("TTYPE"), unit: word("TUNIT"), code, width })
+}
+
+/// The error of a table that cannot be written or read.
+pub(super) fn refused(path: &Path, hdu: usize, reason: String) -> FitsError {
+    FitsError::Table { path: path.to_path_buf(), hdu, reason }
+}
+
+/// Kept beside the other failures of reading, so that all of them say where they happened.
+pub(super) fn failed(path: &Path, hdu: usize, source: Status) -> FitsError {
+    FitsError::Read { path: path.to_path_buf(), operation: format!("reading the rows of HDU {hdu}"), source }
+}
