@@ -117,11 +117,11 @@ impl FrameKind {
         use FrameKind::*;
         match self {
             PinholeFlat | SlitFlat => &[Lamp::Qth],
-            DeuteriumFlat => &[Lamp::Deut],
+            DeuteriumFlat => &[Lamp::D2],
             PinholeArc | MultiPinholeArc | SlitArc if arm == Arm::Nir => {
-                &[Lamp::Argo, Lamp::Neon, Lamp::Merc, Lamp::Xeno]
+                &[Lamp::Ar, Lamp::Ne, Lamp::Hg, Lamp::Xe]
             }
-            PinholeArc | MultiPinholeArc | SlitArc => &[Lamp::Thar],
+            PinholeArc | MultiPinholeArc | SlitArc => &[Lamp::ThAr],
             _ => &[],
         }
     }

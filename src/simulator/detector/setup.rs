@@ -5,7 +5,8 @@
 
 use super::sizes::Sizes;
 use crate::instrument::{Arm, Binning};
-use crate::simulator::night::{FrameKind, TemplatePlan};
+use crate::simulator::kind::FrameKind;
+use crate::simulator::night::TemplatePlan;
 
 /// A read mode of the CCD.
 struct ReadMode {

@@ -10,13 +10,14 @@ use super::{AREA, LightError, PLANCK_LIGHT, photons_per_flux};
 use crate::simulator::math;
 
 /// A pass band by its usual name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Band {
     #[serde(rename = "u")]
     U,
     #[serde(rename = "g")]
     G,
+    #[default]
     #[serde(rename = "r")]
     R,
     #[serde(rename = "i")]

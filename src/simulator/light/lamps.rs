@@ -24,22 +24,30 @@ use crate::instrument::Arm;
 use crate::simulator::math;
 
 /// A lamp of the calibration unit.
+///
+/// Plans call it as the header's keywords do: `QTH`, `DEUT`, `THAR`, `ARGO`, `NEON`, `MERC`, `XENO`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Lamp {
     /// Quartz-tungsten-halogen, for flats.
     #[serde(rename = "QTH")]
     Qth,
     /// Deuterium, for flats of the u order.
+    #[serde(rename = "DEUT")]
     D2,
     /// Thorium-argon hollow cathode, for VIS arcs.
+    #[serde(rename = "THAR")]
     ThAr,
     /// Argon pencil lamp.
+    #[serde(rename = "ARGO")]
     Ar,
     /// Neon pencil lamp.
+    #[serde(rename = "NEON")]
     Ne,
     /// Mercury pencil lamp.
+    #[serde(rename = "MERC")]
     Hg,
     /// Xenon pencil lamp.
+    #[serde(rename = "XENO")]
     Xe,
 }
 

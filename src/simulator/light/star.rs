@@ -63,6 +63,16 @@ impl Spectrum {
         Standard::find(object).map(|star| Spectrum { flux: star.flux.clone(), lines: Vec::new() })
     }
 
+    /// A template by its name in plans: `blue-transient`; its brightness means nothing before it is normalised.
+    pub fn template(name: &str) -> Result<Spectrum, LightError> {
+        Template::parse(name).map(Template::spectrum)
+    }
+
+    /// Flux at a wavelength (nm), erg/s/cm2/Angstrom, without emission lines.
+    pub fn flux_at(&self, wavelength: f64) -> f64 {
+        self.flux.at(wavelength)
+    }
+
     /// A user's own table; see [`parse_spectrum`]. Errors name the line.
     pub fn parse(name: &str, text: &str) -> Result<Spectrum, LightError> {
         parse_spectrum(name, text).map(|flux| Spectrum { flux, lines: Vec::new() })

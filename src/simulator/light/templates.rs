@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::LightError;
 use super::star::{FluxLine, Spectrum};
 use super::table::{Beyond, Table};
 use crate::simulator::math;
@@ -74,6 +75,28 @@ const NEBULA: [(f64, f64); 24] = [
 ];
 
 impl Template {
+    /// Every template with its name in plans.
+    pub const ALL: [(&str, Template); 8] = [
+        ("blue-transient", Template::BlueTransient),
+        ("cool-giant", Template::CoolGiant),
+        ("solar-star", Template::SolarStar),
+        ("hot-standard", Template::HotStandard),
+        ("nebula", Template::Nebula),
+        ("red-object", Template::RedObject),
+        ("flat-wavelength", Template::FlatWavelength),
+        ("flat-frequency", Template::FlatFrequency),
+    ];
+
+    /// The template of a name.
+    pub fn parse(name: &str) -> Result<Template, LightError> {
+        let found = Template::ALL.into_iter().find(|(known, _)| *known == name);
+        found.map(|(_, template)| template).ok_or_else(|| LightError::Unknown {
+            kind: "template spectrum",
+            found: name.to_string(),
+            known: Template::ALL.map(|(known, _)| known).join(", "),
+        })
+    }
+
     /// The spectrum, at an arbitrary brightness.
     pub fn spectrum(self) -> Spectrum {
         match self {

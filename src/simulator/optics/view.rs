@@ -133,7 +133,7 @@ impl View {
     }
 
     /// Pixels along and beside the dispersion.
-    pub(super) fn extent(&self) -> (usize, usize) {
+    pub fn extent(&self) -> (usize, usize) {
         let (rows, columns) = self.format.shape();
         match self.format.dispersion() {
             Axis::X => (columns, rows),

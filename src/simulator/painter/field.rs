@@ -79,5 +79,6 @@ impl Painter {
 }
 
 fn filter(exposure: &Exposure) -> Result<Filter, SimError> {
-    Filter::parse(&exposure.filter).ok_or_else(|| SimError::Filter { found: exposure.filter.clone() })
+    let named = Filter::ALL.into_iter().find(|filter| filter.name() == exposure.filter);
+    named.ok_or_else(|| SimError::Filter { found: exposure.filter.clone() })
 }

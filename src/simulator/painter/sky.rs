@@ -59,7 +59,12 @@ impl SkyOfNight {
     /// The spectrum of a source, as bright as it is.
     pub fn spectrum(&self, source: &Source) -> Result<Spectrum, LightError> {
         let Some(spectrum) = self.spectra.get(&source.spectrum) else {
-            return Err(LightError::Unknown { name: source.spectrum.clone() });
+            // Every source of the plan was read at the start.
+            return Err(LightError::Unknown {
+                kind: "spectrum",
+                found: source.spectrum.clone(),
+                known: self.spectra.keys().cloned().collect::<Vec<_>>().join(", "),
+            });
         };
         match source.magnitude {
             Some(magnitude) => spectrum.normalised(source.band, magnitude),

@@ -20,6 +20,9 @@ pub(super) const HOLE: f64 = 0.5;
 const GUIDING: f64 = 0.05;
 /// Wavelengths, nm apart, at which the shapes of stars are worked out: they change slowly.
 const STEP: f64 = 25.0;
+/// Where the arms see light, nm.
+const VIS_RANGE: (f64, f64) = (325.0, 875.0);
+const NIR_RANGE: (f64, f64) = (775.0, 2075.0);
 
 impl Painter {
     /// Electrons over the exposure in each pixel of the exposed, unbinned area; `None` behind a closed slit.
@@ -111,7 +114,10 @@ impl Painter {
     /// How a source lies in the slit plane: seeing and refraction change with the wavelength, guiding with the exposure.
     pub(super) fn shape(&self, exposure: &Exposure, source: &plan::Source) -> Source {
         let air = self.sky.air(exposure);
-        let (first, last) = SpectralFormat::of(exposure.arm).range();
+        let (first, last) = match exposure.arm {
+            Arm::Vis => VIS_RANGE,
+            _ => NIR_RANGE,
+        };
         let count = ((last - first) / STEP).ceil() as usize;
         let wavelengths: Vec<f64> = (0..=count).map(|step| first + STEP * step as f64).collect();
         // The slit stands along the parallactic angle.

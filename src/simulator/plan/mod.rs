@@ -23,7 +23,7 @@
 //! name = "AT2026abc"
 //! ra = 150.1
 //! dec = -31.0
-//! spectrum = "template:transient"  # standard:NAME, template:NAME, table:FILE
+//! spectrum = "template:blue-transient"  # standard:NAME, template:NAME, table:FILE
 //! magnitude = 18.5                 # AB above the atmosphere, in `band`
 //!
 //! [[template]]

@@ -2,40 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A lamp of the calibration unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Lamp {
-    /// Quartz, tungsten, halogen: flats.
-    Qth,
-    /// Deuterium: flats in the blue.
-    Deut,
-    /// Argon.
-    Argo,
-    /// Neon.
-    Neon,
-    /// Mercury.
-    Merc,
-    /// Xenon.
-    Xeno,
-    /// Thorium and argon: arcs in VIS.
-    Thar,
-}
+pub use crate::simulator::light::lamps::Lamp;
 
 impl Lamp {
     /// Every lamp.
-    pub const ALL: [Lamp; 7] = [Lamp::Qth, Lamp::Deut, Lamp::Argo, Lamp::Neon, Lamp::Merc, Lamp::Xeno, Lamp::Thar];
+    pub const ALL: [Lamp; 7] = [Lamp::Qth, Lamp::D2, Lamp::Ar, Lamp::Ne, Lamp::Hg, Lamp::Xe, Lamp::ThAr];
 
     /// As in `ESO INS <lamp> NAME`.
     pub fn keyword(self) -> &'static str {
         match self {
             Lamp::Qth => "QTH",
-            Lamp::Deut => "DEUT",
-            Lamp::Argo => "ARGO",
-            Lamp::Neon => "NEON",
-            Lamp::Merc => "MERC",
-            Lamp::Xeno => "XENO",
-            Lamp::Thar => "THAR",
+            Lamp::D2 => "DEUT",
+            Lamp::Ar => "ARGO",
+            Lamp::Ne => "NEON",
+            Lamp::Hg => "MERC",
+            Lamp::Xe => "XENO",
+            Lamp::ThAr => "THAR",
         }
     }
 
@@ -43,12 +25,12 @@ impl Lamp {
     pub fn label(self) -> &'static str {
         match self {
             Lamp::Qth => "Qth_Lamp",
-            Lamp::Deut => "Deut_Lamp",
-            Lamp::Argo => "Argo_Lamp",
-            Lamp::Neon => "Neon_Lamp",
-            Lamp::Merc => "Merc_Lamp",
-            Lamp::Xeno => "Xeno_Lamp",
-            Lamp::Thar => "ThAr_Lamp",
+            Lamp::D2 => "Deut_Lamp",
+            Lamp::Ar => "Argo_Lamp",
+            Lamp::Ne => "Neon_Lamp",
+            Lamp::Hg => "Merc_Lamp",
+            Lamp::Xe => "Xeno_Lamp",
+            Lamp::ThAr => "ThAr_Lamp",
         }
     }
 }

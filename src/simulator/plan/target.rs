@@ -8,7 +8,7 @@ use crate::simulator::light::filters::Band;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// `standard:LTT7987`, `template:transient` or `table:my.csv`.
+    /// `standard:LTT7987`, `template:blue-transient` or `table:my.csv`.
     pub spectrum: String,
     /// AB magnitude above the atmosphere in `band`; absent: the flux of the spectrum itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -147,7 +147,7 @@ fn the_plan_of_faults_has_them_all() {
 /// The message for a plan in which one line was put in the place of another.
 fn refused(from: &str, to: &str) -> String {
     let text = "title = \"t\"\nstart = \"2026-03-10T18:00:00Z\"\n\n[conditions]\nseeing = 1\n\n[[target]]\nname = \"A\"\n\
-                ra = 150\ndec = -25\nspectrum = \"template:transient\"\n\n[[template]]\nkind = \"bias\"\narm = \"VIS\"\n\
+                ra = 150\ndec = -25\nspectrum = \"template:blue-transient\"\n\n[[template]]\nkind = \"bias\"\narm = \"VIS\"\n\
                 frames = 2\n\n[[template]]\nkind = \"object-nod\"\narm = \"NIR\"\nexptime = 60\nobject = \"A\"\n\
                 not_before = \"2026-03-11T02:00:00Z\"\n";
     assert!(text.contains(from), "{from}");
@@ -170,7 +170,7 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         refused("frames = 2", "frames = 2\nfaults = [{ fault = { cut-short = { fraction = 1.5 } } }]"),
         refused("seeing = 1", "seeing = nan"),
         refused("ra = 150", "ra = 450"),
-        refused("spectrum = \"template:transient\"", "spectrum = \"transient\""),
+        refused("spectrum = \"template:blue-transient\"", "spectrum = \"transient\""),
         refused("exptime = 60\n", ""),
         refused("object = \"A\"", "object = \"B\""),
         refused("object = \"A\"", "object = \"A\"\nthrow = 40"),
