@@ -158,7 +158,7 @@ impl Effects {
             ("mains", self.mains),
         ];
         let strange = strengths.into_iter().filter(|(_, strength)| !(0.0..=1.0e4).contains(strength));
-        let step = (!(self.bias_step.abs() <= 65_535.0)).then_some("bias_step");
+        let step = (!(-65_535.0..=65_535.0).contains(&self.bias_step)).then_some("bias_step");
         strange.map(|(name, _)| name).chain(step).collect()
     }
 }

@@ -254,9 +254,9 @@ fn persistence_follows_bright_exposures_only_and_falls_with_time() {
     assert!(memory.is_empty());
     let first = detector.expose(&bright, 2, 100.0, &mut memory);
     assert!(!memory.is_empty() && first.truth.expected == *bright.expected());
-    for (start, lower, upper) in [(120.0, 10.0, 20.0), (210.0, 100.0, 110.0), (1110.0, 1000.0, 1010.0)] {
+    for (start, lower, upper) in [(120.0, 10.0, 20.0_f64), (210.0, 100.0, 110.0), (1110.0, 1000.0, 1010.0)] {
         let after = detector.expose(&dark, 3, start, &mut memory).truth.expected;
-        let released = 1.0e-3 * 90_000.0 * (upper / lower as f64).ln();
+        let released = 1.0e-3 * 90_000.0 * (upper / lower).ln();
         assert!((f64::from(after[(104, 204)]) / released - 1.0).abs() < 1e-5, "{start}");
         // A full well is remembered as full, a faint pixel not at all.
         assert!((after[(106, 204)] / after[(104, 204)] - 10.0 / 9.0).abs() < 1e-5);
@@ -320,7 +320,7 @@ fn cosmic_rays_come_at_their_rate_and_hit_the_exposed_area() {
                 }
             }
             let charges: Vec<f64> = hits.values().copied().collect();
-            assert!(charges.iter().all(|&electrons| electrons >= 1.0 && electrons < 1.0e6));
+            assert!(charges.iter().all(|electrons| (1.0..1.0e6).contains(electrons)));
         }
         let expected = 4000.0 * rate;
         assert!((f64::from(tracks) - expected).abs() < 4.0 * expected.sqrt(), "{arm}: {tracks} for {expected}");
