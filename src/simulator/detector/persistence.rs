@@ -12,13 +12,16 @@ const FORGOTTEN: f64 = 20_000.0;
 /// Exposures that are remembered at most; of more, the oldest are forgotten.
 const REMEMBERED: usize = 12;
 
+/// Row, column and electrons of a pixel.
+type Signal = (u32, u32, f32);
+
 /// What one bright exposure left.
 #[derive(Clone, Debug, PartialEq)]
 struct Imprint {
     /// When the exposure ended, seconds.
     end: f64,
-    /// Row, column and signal in electrons of the pixels that were bright enough.
-    pixels: Arc<Vec<(u32, u32, f32)>>,
+    /// The pixels that were bright enough.
+    pixels: Arc<Vec<Signal>>,
 }
 
 /// The memory of one detector. Starts empty, and is carried from exposure to exposure in order of time.
@@ -38,7 +41,7 @@ impl Persistence {
 
     /// Factor and pixels of each earlier exposure: their product is released between `start` and `start + exptime`
     /// (seconds), in electrons.
-    pub(super) fn released(&self, share: f64, start: f64, exptime: f64) -> Vec<(f64, &[(u32, u32, f32)])> {
+    pub(super) fn released(&self, share: f64, start: f64, exptime: f64) -> Vec<(f64, &[Signal])> {
         let released = |imprint: &Imprint| {
             // Within the first second the law would diverge.
             let after = (start - imprint.end).max(1.0);

@@ -36,7 +36,8 @@ impl Levels {
         let sizes = Sizes::of(camera.arm);
         let (_, columns) = camera.shape();
         // The pattern is that of the electronics: each read mode and width of the frame has its own.
-        let mut rng = seeds.stream(Effect::Detector, u64::from(camera.mode), camera.binning.x as u64);
+        let mut rng =
+            seeds.stream(Effect::Detector, 100 * camera.arm as u64 + u64::from(camera.mode), camera.binning.x as u64);
         let structure = effects.bias_structure;
         let (constant, settling, decay) = sizes.pedestal;
         Levels {

@@ -49,10 +49,17 @@ fn moments<'a>(values: impl IntoIterator<Item = &'a f64, IntoIter: Clone>) -> (f
     (mean, values.map(|value| (value - mean) * (value - mean)).sum::<f64>() / n)
 }
 
+/// Rows that get light in tests of noise: enough for a per cent, and the rest of the frame costs nothing.
+const LIT: usize = 600;
+
 /// Light that rises in steps along the columns, so that one pair of flats holds a whole photon-transfer curve.
 fn steps(arm: Arm, levels: &[f32]) -> Array2<f32> {
     let (rows, columns) = Sizes::of(arm).area;
-    Array2::from_shape_fn((rows, columns), |(_, column)| levels[column * levels.len() / columns])
+    let mut light = Array2::zeros((rows, columns));
+    for ((_, column), pixel) in light.slice_mut(s![..LIT, ..]).indexed_iter_mut() {
+        *pixel = levels[column * levels.len() / columns];
+    }
+    light
 }
 
 /// Noise and what is needed to see it only: no pattern that a pair of frames does not share.
@@ -75,8 +82,8 @@ fn photon_transfer(detector: &Detector, camera: &Camera, exptime: f64, levels: &
     let (mut sums, mut n) = ([0.0; 4], 0.0);
     for step in 0..levels.len() {
         let (from, to) = (step * columns / levels.len() + 1, (step + 1) * columns / levels.len() - 1);
-        let (mean, _) = moments(pair[0].slice(s![.., from..to]).iter());
-        let (_, twice) = moments(difference.slice(s![.., from..to]).iter());
+        let (mean, _) = moments(pair[0].slice(s![..LIT, from..to]).iter());
+        let (_, twice) = moments(difference.slice(s![..LIT, from..to]).iter());
         let (x, y) = (mean - zero, twice / 2.0 - 1.0 / 12.0 * f64::from(u8::from(camera.arm != Arm::Nir)));
         // The error of a variance grows with it.
         let weight = 1.0 / (y * y);
@@ -111,7 +118,7 @@ fn photon_transfer_gives_the_gain_and_read_noise_of_every_mode() {
 
 #[test]
 fn the_usual_ccd_still_shows_its_gain_in_pairs_of_flats() {
-    // Non-linearity k bends the curve: at the top level N it shows a gain off by 4 k N at most.
+    // Non-linearity k bends the curve: at the top level N the gain is off by some k N, here 0.1 per cent.
     let camera = camera(Arm::Vis, 2, 1, 1, 10.0);
     let usual = detector(Arm::Vis, Effects { cosmic_rays: 0.0, ..Effects::default() });
     let (gain, noise) = photon_transfer(&usual, &camera, 10.0, &[0.0, 300.0, 3000.0]);
@@ -165,9 +172,9 @@ fn binning_sums_the_charge_of_the_same_detector_and_reads_it_once() {
     }
     // One read noise for four pixels, and the variance of four pixels' photons.
     let setup = camera(Arm::Vis, 2, 2, 2, 10.0);
-    let light = Array2::from_elem((4096, 808), 1000.0);
+    let light = steps(Arm::Vis, &[1000.0]);
     let flat = take(&detector(Arm::Vis, noise_only()), &setup, 10.0, Some(&light), 1);
-    let (mean, variance) = moments(science(&flat, &setup).iter());
+    let (mean, variance) = moments(science(&flat, &setup).slice(s![..LIT / 2, ..]).iter());
     assert!(((mean - 1000.0) * 2.0 / 4000.0 - 1.0).abs() < 1e-3);
     assert!((variance * 4.0 / (4000.0 + 49.0 + 4.0 / 12.0) - 1.0).abs() < 0.01, "{variance}");
 }
@@ -221,8 +228,9 @@ fn a_bright_spot_runs_along_its_column_only_and_keeps_its_charge() {
     let charge = exposed.truth.expected.mapv(|electrons| f64::from(electrons) - 2000.0);
     assert!((charge.sum() - 5.301e6).abs() < 1.0);
     assert!((charge.column(350).sum() - 5.301e6).abs() < 1.0);
-    // 26 wells are filled, and one more in part at each end. All are above the converter's limit of 131 ke.
-    assert_eq!(exposed.truth.saturated.len(), 26);
+    // 25 wells are full; the next at each end holds three quarters, which is above the converter's limit, too.
+    assert_eq!(charge.iter().filter(|&&electrons| electrons == 200_000.0).count(), 25);
+    assert_eq!(exposed.truth.saturated.len(), 27);
     assert!(exposed.truth.saturated.iter().all(|&(row, column)| column == 350 && (1985..2016).contains(&row)));
     assert_eq!(adu(&exposed)[(2000, 350)], 65_535.0);
 
@@ -246,9 +254,9 @@ fn persistence_follows_bright_exposures_only_and_falls_with_time() {
     assert!(memory.is_empty());
     let first = detector.expose(&bright, 2, 100.0, &mut memory);
     assert!(!memory.is_empty() && first.truth.expected == *bright.expected());
-    for (start, lower, upper) in [(120.0, 10.0, 20.0), (210.0, 100.0, 110.0), (1110.0, 1000.0, 1010.0)] {
+    for (start, lower, upper) in [(120.0, 10.0, 20.0_f64), (210.0, 100.0, 110.0), (1110.0, 1000.0, 1010.0)] {
         let after = detector.expose(&dark, 3, start, &mut memory).truth.expected;
-        let released = 1.0e-3 * 90_000.0 * (upper / lower as f64).ln();
+        let released = 1.0e-3 * 90_000.0 * (upper / lower).ln();
         assert!((f64::from(after[(104, 204)]) / released - 1.0).abs() < 1e-5, "{start}");
         // A full well is remembered as full, a faint pixel not at all.
         assert!((after[(106, 204)] / after[(104, 204)] - 10.0 / 9.0).abs() < 1e-5);
@@ -312,7 +320,7 @@ fn cosmic_rays_come_at_their_rate_and_hit_the_exposed_area() {
                 }
             }
             let charges: Vec<f64> = hits.values().copied().collect();
-            assert!(charges.iter().all(|&electrons| electrons >= 1.0 && electrons < 1.0e6));
+            assert!(charges.iter().all(|electrons| (1.0..1.0e6).contains(electrons)));
         }
         let expected = 4000.0 * rate;
         assert!((f64::from(tracks) - expected).abs() < 4.0 * expected.sqrt(), "{arm}: {tracks} for {expected}");
@@ -348,10 +356,11 @@ fn an_effect_that_is_off_leaves_the_noise_of_the_others_alone() {
     let all = Effects { cosmic_rays: 0.0, ..Effects::default() };
     let usual = take(&detector(Arm::Acq, all.clone()), &camera, 20.0, Some(&light), 4);
     let electrons = |effects: Effects| take(&detector(Arm::Acq, effects), &camera, 20.0, Some(&light), 4);
-    // Without hot pixels: only those change.
-    let cool = electrons(Effects { hot_pixels: 0.0, ..all.clone() });
-    let changed = adu(&usual).indexed_iter().filter(|(at, value)| adu(&cool)[*at] != **value).count();
-    assert!((1..=20).contains(&changed) || changed == 0, "{changed}");
+    // Without hot pixels: nothing outside of their rows moves, since each row has its own streams.
+    let (cool, warm) = (adu(&electrons(Effects { hot_pixels: 0.0, ..all.clone() })), adu(&usual));
+    let hot: Vec<usize> = detector(Arm::Acq, all.clone()).chip().hot.iter().map(|spot| spot.row).collect();
+    assert!(warm.indexed_iter().all(|((row, column), adu)| hot.contains(&row) || cool[(row, column)] == *adu));
+    assert_ne!(cool, warm);
     // Twice the read noise: the counts of photons stay, so the difference is the read noise once.
     let loud = electrons(Effects { read_noise: 2.0, ..all.clone() });
     let (_, variance) = moments((adu(&loud) - adu(&usual)).iter());
@@ -371,7 +380,7 @@ fn the_expected_image_is_the_mean_of_many_frames() {
     let effects = Effects { cosmic_rays: 0.0, frame_drift: 0.0, row_drift: 0.0, ..Effects::default() };
     let detector = detector(Arm::Acq, effects);
     let scene = detector.scene(&camera, 100.0, Some(&light)).expect("a scene");
-    let frames = 12;
+    let frames = 6;
     let mut sum = Array2::<f64>::zeros((1024, 1024));
     for number in 0..frames {
         sum += &adu(&detector.expose(&scene, number, 0.0, &mut Persistence::default()));
@@ -393,7 +402,8 @@ fn the_expected_image_is_the_mean_of_many_frames() {
 
 #[test]
 fn the_same_bytes_on_any_number_of_threads() {
-    let light = Array2::from_elem((2040, 2040), 61_000.0);
+    let mut light = Array2::zeros((2040, 2040));
+    light.slice_mut(s![500..600, ..]).fill(61_000.0);
     let draw = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
