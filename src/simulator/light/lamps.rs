@@ -130,7 +130,7 @@ fn qth(arm: Arm) -> Table {
     Table::of(GRID.0, GRID.1, GRID.2, Beyond::Zero, |w| level * balance(w) * photons(w) / top)
 }
 
-/// A continuum that falls to the red, with the molecule's continuum ending and the thin air of the bulb beyond.
+/// A continuum that falls to the red with the power of 3.5 of the wavelength.
 fn deuterium() -> Table {
     Table::of(GRID.0, GRID.1, GRID.2, Beyond::Zero, |w| D2_380 * math::pow(380.0 / w, 3.5))
 }
