@@ -11,7 +11,7 @@
 //!   4.8e5 x 0.24 x 0.048 x 0.196 x 10 / 2 = 5.4 ke. NIR at 1600 nm, 15 s: 12 ke.
 //! - pinhole arc: a line covers about 1.1 x FWHM^2 pixels, 4 (VIS) to 5 (NIR). VIS at 0.15, 30 s, the median of the lines
 //!   in use (10^4.07): 1.7e4 x 0.15 x 0.196 x 30 / 4 = 3.8 ke. NIR at 0.12, 15 s, a line of the class most used (0.02 of
-//!   the brightest, 0.14 after the square root): 8.4e4 x 0.12 x 0.196 x 15 / 5 = 6 ke. The brightest saturate.
+//!   the brightest, 0.14 after the square root): 2.1e5 x 0.12 x 0.196 x 15 / 5 = 15 ke. The brightest saturate.
 
 use std::sync::{Arc, LazyLock};
 
@@ -60,7 +60,7 @@ const D2_380: f64 = 9.0e5;
 /// Photons per second and arcsec2 of a thorium-argon line of intensity 10^3.
 const THAR_UNIT: f64 = 1.45e3;
 /// Photons per second and arcsec2 of the brightest line of a pencil lamp.
-const PENCIL_BRIGHTEST: f64 = 6.0e5;
+const PENCIL_BRIGHTEST: f64 = 1.5e6;
 /// Share of each pencil lamp's lines that the other three show as impurities.
 const IMPURITY: f64 = 1.0e-4;
 /// Grid of the continua, nm.
@@ -138,7 +138,7 @@ fn qth(arm: Arm) -> Table {
     Table::of(GRID.0, GRID.1, GRID.2, Beyond::Zero, |w| level * balance(w) * photons(w) / top)
 }
 
-/// A continuum that falls to the red, with the molecule's continuum ending and the thin air of the bulb beyond.
+/// A continuum that falls to the red with the power of 3.5 of the wavelength.
 fn deuterium() -> Table {
     Table::of(GRID.0, GRID.1, GRID.2, Beyond::Zero, |w| D2_380 * math::pow(380.0 / w, 3.5))
 }
@@ -149,7 +149,6 @@ fn deuterium_lines() -> Vec<Line> {
     const BALMER: [(f64, f64); 3] = [(656.1012, 6.0), (486.0003, 2.0), (433.9282, 0.5)];
     // Q branches of the diagonal bands (0-0) to (3-3): head nm, and lines that run to the red from it. Places assumed.
     const FULCHER: [(f64, f64); 4] = [(600.2, 0.35), (606.7, 0.45), (613.4, 0.4), (620.5, 0.3)];
-    let balmer = BALMER.into_iter().map(|(wavelength, strength)| (wavelength, strength));
     let fulcher = FULCHER.into_iter().flat_map(|(head, strength)| {
         (1..=8).map(move |rotation| {
             let j = f64::from(rotation);
@@ -158,8 +157,11 @@ fn deuterium_lines() -> Vec<Line> {
             (head + 0.021 * j * (j + 1.0), strength * weight * math::exp(-0.02 * j * (j + 1.0)))
         })
     });
-    let mut lines: Vec<Line> =
-        balmer.chain(fulcher).map(|(wavelength, strength)| Line { wavelength, photons: D2_380 * strength }).collect();
+    let mut lines: Vec<Line> = BALMER
+        .into_iter()
+        .chain(fulcher)
+        .map(|(wavelength, strength)| Line { wavelength, photons: D2_380 * strength })
+        .collect();
     lines.sort_by(|a, b| a.wavelength.total_cmp(&b.wavelength));
     lines
 }

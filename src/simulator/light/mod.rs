@@ -111,7 +111,9 @@ impl Light {
 
 /// Photons per second, m2 and nm of a flux density in erg/s/cm2/Angstrom at `wavelength` nm.
 pub fn photons_per_flux(wavelength: f64) -> f64 {
-    1.0e4 * 10.0 * wavelength / PLANCK_LIGHT
+    // 1e4 cm2 in a m2, 10 Angstrom in a nm.
+    const FACTOR: f64 = 1.0e5 / PLANCK_LIGHT;
+    FACTOR * wavelength
 }
 
 /// What can be wrong with a user's description of light.

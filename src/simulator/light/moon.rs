@@ -65,7 +65,7 @@ fn sunlight(wavelength: f64) -> f64 {
 }
 
 /// Twilight at the zenith, photons per second, m2, nm and arcsec2, for a Sun `depression` degrees below the horizon; nothing
-/// beyond 18 degrees. Patat, Ugolnikov and Postylyakov (2006), fitted for 5 to 15 degrees, as remembered: U to I in Vega
+/// beyond 18 degrees. After the fits of Patat, Ugolnikov and Postylyakov (2006) for 5 to 15 degrees, good to a few tenths: U to I in Vega
 /// magnitudes, faded out to 18 degrees and constant in magnitude beyond I.
 pub fn twilight(zero_flux: &Table, wavelength: f64, depression: f64) -> f64 {
     // nm, magnitude at 5 degrees, its slope and its curvature per degree.

@@ -114,7 +114,7 @@ impl Table {
             return beyond(last, f64::INFINITY, 0, end(values.last()));
         }
         // Not a number is nowhere, and falls to the left.
-        if !(wavelength >= first) {
+        if wavelength.is_nan() || wavelength < first {
             return beyond(f64::NEG_INFINITY, first, 0, end(values.first()));
         }
         // From here on the wavelength lies between two nodes.

@@ -12,7 +12,7 @@ use super::table::{Beyond, Table, field, pairs, rows};
 use super::telluric::Telluric;
 use super::templates::Template;
 use super::throughput::{blaze, dichroic, efficiency, envelope, orders};
-use super::{AREA, Light, LightError, Line, airglow, lamps, photons_per_flux};
+use super::{AREA, Light, LightError, Line, airglow, photons_per_flux};
 use crate::instrument::Arm;
 use crate::simulator::random::{Effect, Seeds};
 
@@ -444,7 +444,8 @@ fn arcs_have_many_useful_lines_and_a_few_that_saturate() {
         .map(|line| peak(&line, Arm::Nir, 15.0, 5.0))
         .collect();
     assert!(useful(&nir) > 350, "{}", useful(&nir));
-    assert!((1..60).contains(&nir.iter().filter(|&&peak| peak > 100e3).count()) || nir.iter().any(|&peak| peak > 40e3));
+    let saturated = nir.iter().filter(|&&peak| peak > 100e3).count();
+    assert!((3..60).contains(&saturated), "{saturated}");
 }
 
 #[test]
@@ -539,7 +540,6 @@ fn light_adds_up_and_scales() {
     assert_eq!(both.clone().scaled(0.5).lines, half.lines);
     assert!(Lamp::Qth.light(Arm::Acq, 1.0).lines.is_empty());
     assert_eq!((Light::dark().continuum)(&[1.0, 2.0]), [0.0, 0.0]);
-    let _ = lamps::Lamp::PENCILS;
 }
 
 #[test]
