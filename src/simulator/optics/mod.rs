@@ -2,11 +2,12 @@
 //!
 //! What lives here: the geometry with its flexure (`view`), the sharpness (`focus`), the shapes of sources and of what
 //! stands in the slit plane (`shape`), the spread of light along and across the slit (`spread`), its collection in pixels
-//! (`render`, `holes`), and the light that goes astray (`stray`). Coordinates are those of the trimmed, unbinned frame:
+//! (`render`, `holes`), the light that goes astray (`stray`), and the parameters of it all (`parameters`). Coordinates are those of the trimmed, unbinned frame:
 //! 0-based, integers at the centres of pixels. What never lives here: noise and defects of the detector.
 
 mod focus;
 mod holes;
+mod parameters;
 mod render;
 mod shape;
 mod spread;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::instrument::Arm;
 
 pub use focus::{FWHM_OF_SIGMA, Focus};
+pub use parameters::{ArmOptics, Optics};
 pub use render::{Beam, Efficiency, Response, render};
 pub use shape::{Curve, Entrance, Profile, Shape, Source};
 pub use spread::{LineSpread, line_spread};

@@ -136,13 +136,6 @@ pub enum Shape {
     Source(Source),
 }
 
-impl Shape {
-    /// Sky and lamps: uneven by 2 per cent.
-    pub fn surface() -> Shape {
-        Shape::Surface { slope: 0.02 }
-    }
-}
-
 /// A symmetric profile of unit integral on a line, centred at zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Marginal {

@@ -274,7 +274,7 @@ fn images_are_linear_in_every_source_and_the_same_for_any_number_of_threads() {
         let inner = scaled.continuum.clone();
         scaled.continuum = Arc::new(move |w| inner(w).into_iter().map(|value| factor * value).collect());
         let beams = [
-            Beam { light: &sky, efficiency: &efficiency, shape: Shape::surface() },
+            Beam { light: &sky, efficiency: &efficiency, shape: Shape::Surface { slope: 0.02 } },
             Beam { light: &scaled, efficiency: &efficiency, shape: Shape::Source(Source::star(0.8, -1.0, 0.0)) },
         ];
         let chosen: Vec<Beam> =
@@ -395,4 +395,94 @@ fn stray_light_is_taken_and_not_made() {
     let mut untouched = image.clone();
     Stray::none().throw(&mut untouched);
     assert_eq!(untouched, image);
+}
+
+#[test]
+fn the_line_of_a_star_is_the_blurred_sum_of_its_points() {
+    // At the red end of order 10 the slit leans by 18 degrees.
+    let (arm, number, wavelength, along, fwhm, width) = (Arm::Nir, 10, 2020.0, 1.0, 0.8, 1.0);
+    let view = view(arm);
+    let order = view.format().order(number).unwrap();
+    let source = Source { profile: Profile::Gaussian, ..Source::star(fwhm, along, 0.2) };
+    let light = lines(&[(wavelength, 1000.0)]);
+    let beam = Beam { light: &light, efficiency: &only(number), shape: Shape::Source(source) };
+    let image = render(&view, &Focus::usual(arm), &slit(width), &[beam], None);
+    // Directly: points in the slit plane, each a round Gaussian on the detector, integrated over pixels.
+    let mut direct = Array2::<f64>::zeros(image.dim());
+    let gauss = |off: f64, sigma: f64| {
+        (-0.5 * (off / sigma) * (off / sigma)).exp() / (sigma * (2.0 * std::f64::consts::PI).sqrt())
+    };
+    let (points, size) = (40, FWHM_OF_SIGMA.recip() * fwhm);
+    for i in 0..points {
+        let across = width * ((f64::from(i) + 0.5) / f64::from(points) - 0.5);
+        for j in 0..3 * points {
+            let place = along + 5.0 * size * (2.0 * (f64::from(j) + 0.5) / f64::from(3 * points) - 1.0);
+            let area = (width / f64::from(points)) * (10.0 * size / f64::from(3 * points));
+            let weight = 1000.0 * area * gauss(across - 0.2, size) * gauss(place - along, size);
+            let p = view.position(order, wavelength, place);
+            let (x, y) = (p.x + view.across() * across, p.y + view.across() * across * p.dy_dw / p.dx_dw);
+            let sigma = Focus::usual(arm).fwhm(arm, p.x, p.y) / FWHM_OF_SIGMA;
+            let share = |pixel: usize, centre: f64| {
+                let edge = |at: f64| 0.5 * libm::erf((at - centre) / (sigma * std::f64::consts::SQRT_2));
+                edge(pixel as f64 + 0.5) - edge(pixel as f64 - 0.5)
+            };
+            for row in y as usize - 9..y as usize + 9 {
+                for column in x as usize - 9..x as usize + 9 {
+                    direct[[row, column]] += weight * share(row, y) * share(column, x);
+                }
+            }
+        }
+    }
+    let peak = direct.iter().copied().fold(0.0, f64::max);
+    let worst = image.iter().zip(&direct).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 0.003 * peak, "{}", worst / peak);
+}
+
+#[test]
+fn the_response_is_asked_for_the_wavelength_of_each_pixel() {
+    let (arm, number) = (Arm::Nir, 16);
+    let view = view(arm);
+    let order = view.format().order(number).unwrap();
+    let light = flat(100.0);
+    let make = |response: Option<Response<'_>>| {
+        let beam = Beam { light: &light, efficiency: &only(number), shape: even() };
+        render(&view, &Focus::usual(arm), &slit(1.0), &[beam], response)
+    };
+    let (plain, marked) = (make(None), make(Some(&|x, y, wavelength| wavelength + 1e-3 * x - 1e-3 * y)));
+    let bright = plain.indexed_iter().zip(&marked).filter(|((_, value), _)| **value > 0.5).step_by(97);
+    for (((y, x), plain), marked) in bright {
+        let (wavelength, _) = view.invert(order, x as f64, y as f64).unwrap();
+        let expected = wavelength + 1e-3 * (x as f64 - y as f64);
+        assert!((f64::from(marked / plain) - expected).abs() < 1e-3, "{x} {y}");
+    }
+}
+
+#[test]
+fn parameters_are_those_of_the_usual_instrument_but_for_what_is_named() {
+    let read: Optics = toml::from_str("[nir.focus]\nfwhm = 2\n[vis]\nslope = 0.1").unwrap();
+    let mut expected = Optics::default();
+    expected.nir.focus.fwhm = 2.0;
+    expected.vis.slope = 0.1;
+    assert_eq!(read, expected);
+    assert_eq!(toml::from_str::<Optics>(&toml::to_string(&expected).unwrap()).unwrap(), expected);
+    let error = toml::from_str::<Optics>("[vis.focus]\nfwmh = 2.0").unwrap_err().to_string();
+    assert!(error.contains("fwmh"), "{error}");
+    assert_eq!(Optics::default().of(Arm::Nir).focus, Focus::usual(Arm::Nir));
+}
+
+#[test]
+fn pinhole_images_have_the_published_mean_width() {
+    // Widths of point-sampled images for which the usual star finder reports the published ones.
+    for (arm, published) in [(Arm::Vis, 1.87), (Arm::Nir, 2.15)] {
+        let view = view(arm);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for order in view.format().orders() {
+            for wavelength in places(&view, order) {
+                let variance = hole_variance(arm, &view.position(order, wavelength, 0.0), view.across());
+                sum += FWHM_OF_SIGMA * (0.5 * (variance[0] + variance[1])).sqrt();
+                count += 1.0;
+            }
+        }
+        assert!((sum / count - published).abs() < 0.015, "{arm} {}", sum / count);
+    }
 }
