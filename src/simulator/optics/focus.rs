@@ -27,7 +27,7 @@ impl Focus {
     pub fn usual(arm: Arm) -> Focus {
         match arm {
             Arm::Vis => Focus { fwhm: 1.49, curvature: 0.07, tilt: [0.04, 0.02], defocus: 1.0 },
-            _ => Focus { fwhm: 1.80, curvature: 0.06, tilt: [0.02, 0.02], defocus: 1.0 },
+            _ => Focus { fwhm: 1.87, curvature: 0.06, tilt: [0.02, 0.02], defocus: 1.0 },
         }
     }
 
