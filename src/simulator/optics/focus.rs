@@ -22,8 +22,8 @@ pub struct Focus {
 }
 
 impl Focus {
-    /// The usual instrument: the published widths of pinhole images (1.87 pixels in VIS, 2.15 in NIR, with pixel and hole),
-    /// which vary by 13 and 10 per cent.
+    /// The usual instrument: the published widths of pinhole images (1.87 pixels in VIS, 2.15 in NIR, with pixel and
+    /// hole), which vary by 13 and 10 per cent.
     pub fn usual(arm: Arm) -> Focus {
         match arm {
             Arm::Vis => Focus { fwhm: 1.49, curvature: 0.07, tilt: [0.04, 0.02], defocus: 1.0 },

@@ -1,9 +1,10 @@
 //! The spectrograph: from light in the slit plane to charge in pixels.
 //!
-//! What lives here: the geometry with its flexure (`view`), the sharpness (`focus`), the shapes of sources and of what
-//! stands in the slit plane (`shape`), the spread of light along and across the slit (`spread`), its collection in pixels
-//! (`render`, `holes`), the light that goes astray (`stray`), and the parameters of it all (`parameters`). Coordinates are those of the trimmed, unbinned frame:
-//! 0-based, integers at the centres of pixels. What never lives here: noise and defects of the detector.
+//! What lives here: the geometry with its flexure (`view`), the sharpness (`focus`), the shapes of sources and of
+//! what stands in the slit plane (`shape`), the spread of light along and across the slit (`spread`), its collection
+//! in pixels (`render`, `holes`), the light that goes astray (`stray`), and the parameters of it all (`parameters`).
+//! Coordinates are those of the trimmed, unbinned frame: 0-based, integers at the centres of pixels. What never lives
+//! here: noise and defects of the detector.
 
 mod focus;
 mod holes;
@@ -66,9 +67,10 @@ pub struct OrderShift {
 }
 
 impl Distortion {
-    /// The usual instrument. The scales across the slit follow from the published widths of lines through the slit of 1.0
-    /// arcsec. The published VIS positions of the outer pinholes are rigid copies of the middle one's, so that nothing is
-    /// known of the tilt's change along an order: 4 per cent are an assumption. The NIR format contains its change.
+    /// The usual instrument. The scales across the slit follow from the published widths of lines through the slit of
+    /// 1.0 arcsec. The published VIS positions of the outer pinholes are rigid copies of the middle one's, so that
+    /// nothing is known of the tilt's change along an order: 4 per cent are an assumption. The NIR format contains
+    /// its change.
     pub fn usual(arm: Arm) -> Distortion {
         match arm {
             Arm::Vis => Distortion { across: 3.0, tilt_change: 0.04, order_shifts: Vec::new() },

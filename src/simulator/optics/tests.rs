@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::*;
+use crate::instrument::format::Axis;
 use crate::instrument::{OrderFormat, Position, SpectralFormat};
 use crate::simulator::light::{Light, Line};
 
@@ -75,8 +76,8 @@ fn hole_variance(arm: Arm, p: &Position, across: f64) -> [f64; 2] {
     // A disc of radius r has the variance r2 / 4 along any diameter.
     let quarter = 0.25 * 0.25 / 4.0;
     let (unit_x, unit_y) = match SpectralFormat::of(arm).dispersion() {
-        crate::instrument::format::Axis::X => (1.0, p.dy_dw / p.dx_dw),
-        crate::instrument::format::Axis::Y => (p.dx_dw / p.dy_dw, 1.0),
+        Axis::X => (1.0, p.dy_dw / p.dx_dw),
+        Axis::Y => (p.dx_dw / p.dy_dw, 1.0),
     };
     let (a, b) = (across * unit_x, across * unit_y);
     [base + quarter * (a * a + p.dx_ds * p.dx_ds), base + quarter * (b * b + p.dy_ds * p.dy_ds)]
@@ -123,8 +124,8 @@ fn a_continuum_through_a_pinhole_has_its_flux_and_width_across() {
         let beam = Beam { light: &light, efficiency: &only(number), shape: even() };
         let image = render(&view, &Focus::usual(arm), &one_hole(1.0), &[beam], None);
         let lines: Vec<_> = match view.format().dispersion() {
-            crate::instrument::format::Axis::X => image.columns().into_iter().map(|line| line.to_vec()).collect(),
-            crate::instrument::format::Axis::Y => image.rows().into_iter().map(|line| line.to_vec()).collect(),
+            Axis::X => image.columns().into_iter().map(|line| line.to_vec()).collect(),
+            Axis::Y => image.rows().into_iter().map(|line| line.to_vec()).collect(),
         };
         for wavelength in places(&view, order) {
             let place = view.place(order, wavelength, 1.0);
@@ -203,12 +204,13 @@ fn the_light_of_a_star_is_its_rate_times_the_transmission() {
             let spread =
                 line_spread(&view, &Focus::usual(arm), &slit(width), &Shape::Source(star.clone()), order, wavelength);
             assert!((spread.transmission / star.transmission(width, 0.0, wavelength) - 1.0).abs() < 1e-6);
-            // The star's wings are cut at the ends of the slit, which moves its centroid by a few hundredths of an arcsecond.
+            // The star's wings are cut at the ends of the slit, which moves its centroid by a few hundredths of an
+            // arcsecond.
             let place = view.place(order, wavelength, 0.7);
             let along = place.along + spread.shift * place.along_dw.signum();
             let found = match view.format().dispersion() {
-                crate::instrument::format::Axis::X => centroid[0],
-                crate::instrument::format::Axis::Y => centroid[1],
+                Axis::X => centroid[0],
+                Axis::Y => centroid[1],
             };
             assert!((found - along).abs() < 0.02, "{arm} {number}: {found} {along}");
         }
