@@ -5,13 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::camera::{CameraParams, Twilight};
 use super::detector::Effects;
-use super::optics::{Distortion, Focus, Stray};
+use super::optics::Optics;
 use crate::instrument::Arm;
 
 /// The instrument of a night.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Instrument {
+    /// Sharpness, distortion and stray light of the spectrographs.
+    pub optics: Optics,
     /// The UV-VIS spectrograph.
     #[serde(rename = "VIS")]
     pub vis: Spectrograph,
@@ -27,13 +29,8 @@ pub struct Instrument {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spectrograph {
-    /// Sharpness; absent: the usual of the arm.
-    pub focus: Option<Focus>,
-    /// What lies elsewhere than published; absent: the usual of the arm.
-    pub distortion: Option<Distortion>,
-    /// Light that goes astray; absent: the usual of the arm.
-    pub stray: Option<Stray>,
     /// How well slits and masks come back across the dispersion, arcsec rms; absent: the usual of the arm.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repositioning: Option<f64>,
     /// Brightness of lamps from frame to frame, relative rms.
     pub flicker: f64,
@@ -43,14 +40,7 @@ pub struct Spectrograph {
 
 impl Default for Spectrograph {
     fn default() -> Spectrograph {
-        Spectrograph {
-            focus: None,
-            distortion: None,
-            stray: None,
-            repositioning: None,
-            flicker: 0.01,
-            detector: Effects::default(),
-        }
+        Spectrograph { repositioning: None, flicker: 0.01, detector: Effects::default() }
     }
 }
 
@@ -67,15 +57,6 @@ pub struct Acquisition {
 }
 
 impl Spectrograph {
-    /// Sharpness, distortion and stray light in an arm.
-    pub(super) fn optics(&self, arm: Arm) -> (Focus, Distortion, Stray) {
-        (
-            self.focus.unwrap_or_else(|| Focus::usual(arm)),
-            self.distortion.clone().unwrap_or_else(|| Distortion::usual(arm)),
-            self.stray.unwrap_or_else(|| Stray::usual(arm)),
-        )
-    }
-
     /// How well slits come back in an arm, arcsec rms. The infrared exchanger is a piezo: 0.2 pixels of 3.4 per arcsec.
     pub(super) fn repositioning(&self, arm: Arm) -> f64 {
         self.repositioning.unwrap_or(if arm == Arm::Nir { 0.06 } else { 0.015 })
@@ -83,6 +64,11 @@ impl Spectrograph {
 }
 
 impl Instrument {
+    /// The spectrograph of an arm; the acquisition camera has none and gets the infrared one.
+    pub(super) fn spectrograph(&self, arm: Arm) -> &Spectrograph {
+        if arm == Arm::Vis { &self.vis } else { &self.nir }
+    }
+
     /// Strengths of the effects of an arm's detector. The camera's optics have their own roll-off.
     pub(super) fn effects(&self, arm: Arm) -> Effects {
         match arm {
@@ -102,11 +88,22 @@ impl Instrument {
             if !(0.0..=0.5).contains(&spectrograph.flicker) {
                 return Some(("flicker", spectrograph.flicker, "give a relative rms, 0 to 0.5"));
             }
-            let Some(focus) = spectrograph.focus else { continue };
+        }
+        for optics in [&self.optics.vis, &self.optics.nir] {
+            let (focus, stray) = (optics.focus, optics.stray);
             if !(focus.fwhm > 0.1 && focus.fwhm * focus.defocus < 30.0) {
                 return Some(("fwhm", focus.fwhm, "give pixels, 0.1 to 30"));
             }
+            for (key, share) in
+                [("halo", stray.halo), ("scattered", stray.scattered), ("ghost", stray.ghost), ("glow", stray.glow)]
+            {
+                if !(0.0..=0.5).contains(&share) {
+                    return Some((key, share, "give a share of the light, 0 to 0.5"));
+                }
+            }
         }
-        None
+        let effects = [&self.vis.detector, &self.nir.detector, &self.acq.detector];
+        let wrong = effects.into_iter().flat_map(Effects::out_of_range).next();
+        wrong.map(|effect| (effect, f64::NAN, "give a strength: 1 is usual, 0 is off"))
     }
 }

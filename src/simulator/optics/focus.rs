@@ -22,12 +22,12 @@ pub struct Focus {
 }
 
 impl Focus {
-    /// The usual instrument: the published widths of pinhole images (1.9 pixels in VIS, 2.15 in NIR, with pixel and hole),
-    /// which vary by 13 and 10 per cent.
+    /// The usual instrument: the published widths of pinhole images (1.87 pixels in VIS, 2.15 in NIR, with pixel and
+    /// hole, and with the charge that detectors share between neighbours), which vary by 13 and 10 per cent.
     pub fn usual(arm: Arm) -> Focus {
         match arm {
-            Arm::Vis => Focus { fwhm: 1.44, curvature: 0.07, tilt: [0.04, 0.02], defocus: 1.0 },
-            _ => Focus { fwhm: 1.80, curvature: 0.06, tilt: [0.02, 0.02], defocus: 1.0 },
+            Arm::Vis => Focus { fwhm: 1.31, curvature: 0.07, tilt: [0.04, 0.02], defocus: 1.0 },
+            _ => Focus { fwhm: 1.83, curvature: 0.06, tilt: [0.02, 0.02], defocus: 1.0 },
         }
     }
 

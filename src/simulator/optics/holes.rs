@@ -1,5 +1,7 @@
 //! Lines through pinholes: each one an image of a round hole, blurred by the optics, integrated over pixels.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use crate::instrument::OrderFormat;
 use crate::simulator::math;
 
@@ -9,19 +11,20 @@ use super::spread::{TAIL, hole_weight};
 use super::view::View;
 use super::{FWHM_OF_SIGMA, Focus};
 
-/// Points on the unit disc, across and along, with equal accuracy to the disc's own integrals up to the fifth power, and
-/// their weights: the centre has a quarter, six points at the square root of two thirds share the rest.
+/// Points on the unit disc, across and along, with equal accuracy to the disc's own integrals up to the fifth power,
+/// and their weights: the centre has a quarter, six points at the square root of two thirds share the rest.
 const DISC: [(f64, f64, f64); 7] = [
     (0.0, 0.0, 0.25),
     (0.816_496_580_927_726, 0.0, 0.125),
     (-0.816_496_580_927_726, 0.0, 0.125),
-    (0.408_248_290_463_863, 0.707_106_781_186_547_6, 0.125),
-    (0.408_248_290_463_863, -0.707_106_781_186_547_6, 0.125),
-    (-0.408_248_290_463_863, 0.707_106_781_186_547_6, 0.125),
-    (-0.408_248_290_463_863, -0.707_106_781_186_547_6, 0.125),
+    (0.408_248_290_463_863, FRAC_1_SQRT_2, 0.125),
+    (0.408_248_290_463_863, -FRAC_1_SQRT_2, 0.125),
+    (-0.408_248_290_463_863, FRAC_1_SQRT_2, 0.125),
+    (-0.408_248_290_463_863, -FRAC_1_SQRT_2, 0.125),
 ];
 
-/// Draw lines (wavelength, electrons per second from a surface of one square arcsecond or a whole source) through all holes.
+/// Draw lines (wavelength, electrons per second from a surface of one square arcsecond or a whole source) through all
+/// holes.
 pub(super) fn draw(
     view: &View,
     focus: &Focus,
@@ -73,7 +76,8 @@ fn shares(target: &mut Vec<f64>, centre: f64, sigma: f64, size: usize) {
 }
 
 impl Band {
-    /// Add the product of shares along and beside the dispersion, from the pixel `corner`; what falls outside is lost.
+    /// Add the product of shares along and beside the dispersion, from the pixel `corner`; what falls outside is
+    /// lost.
     fn stamp(&mut self, corner: (i64, i64), along: &[f64], beside: &[f64], electrons: f64) {
         for (share, pixel) in along.iter().zip(corner.0..) {
             let Some((pixel, &first)) =

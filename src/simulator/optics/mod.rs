@@ -1,13 +1,15 @@
 //! The spectrograph: from light in the slit plane to charge in pixels.
 //!
-//! What lives here: the geometry with its flexure (`view`), the sharpness (`focus`), the shapes of sources and of what
-//! stands in the slit plane (`shape`), the spread of light along and across the slit (`spread`), its collection in pixels
-//! (`render`, `holes`), what an ideal extraction would find (`extract`), and the light that goes astray (`stray`). Coordinates are those of the trimmed, unbinned frame:
+//! What lives here: the geometry with its flexure (`view`), the sharpness (`focus`), the shapes of sources and of
+//! what stands in the slit plane (`shape`), the spread of light along and across the slit (`spread`), its collection
+//! in pixels (`render`, `holes`), what an ideal extraction would find (`extract`), the light that goes astray
+//! (`stray`), and the parameters of it all (`parameters`). Coordinates are those of the trimmed, unbinned frame:
 //! 0-based, integers at the centres of pixels. What never lives here: noise and defects of the detector.
 
 mod extract;
 mod focus;
 mod holes;
+mod parameters;
 mod render;
 mod shape;
 mod spread;
@@ -22,6 +24,7 @@ use crate::instrument::Arm;
 
 pub use extract::{Collected, extract};
 pub use focus::{FWHM_OF_SIGMA, Focus};
+pub use parameters::{ArmOptics, Optics};
 pub use render::{Beam, Efficiency, Response, render};
 pub use shape::{Curve, Entrance, Profile, Shape, Source};
 pub use spread::{LineSpread, line_spread};
@@ -66,9 +69,10 @@ pub struct OrderShift {
 }
 
 impl Distortion {
-    /// The usual instrument. The scales across the slit follow from the published widths of lines through the slit of 1.0
-    /// arcsec. The published VIS positions of the outer pinholes are rigid copies of the middle one's, so that nothing is
-    /// known of the tilt's change along an order: 4 per cent are an assumption. The NIR format contains its change.
+    /// The usual instrument. The scales across the slit follow from the published widths of lines through the slit of
+    /// 1.0 arcsec. The published VIS positions of the outer pinholes are rigid copies of the middle one's, so that
+    /// nothing is known of the tilt's change along an order: 4 per cent are an assumption. The NIR format contains
+    /// its change.
     pub fn usual(arm: Arm) -> Distortion {
         match arm {
             Arm::Vis => Distortion { across: 3.0, tilt_change: 0.04, order_shifts: Vec::new() },

@@ -1,13 +1,14 @@
 //! The image on the detector: spectra and profiles collected in pixels.
 //!
 //! Each pixel's light is an integral over its area: the coordinates of the order are worked out at nine points of it
-//! (Gauss-Legendre), where the spectrum, already spread along the dispersion, times the profile along the slit is read.
-//! Lines through pinholes are images of their own and drawn by `holes`.
+//! (Gauss-Legendre), where the spectrum, already spread along the dispersion, times the profile along the slit is
+//! read. Lines through pinholes are images of their own and drawn by `holes`.
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut2};
 use rayon::prelude::*;
 
 use crate::instrument::OrderFormat;
+use crate::instrument::format::Axis;
 use crate::simulator::light::Light;
 
 use super::Focus;
@@ -75,8 +76,8 @@ pub fn render(
     let mut image = Array2::<f64>::zeros(view.format().shape());
     for band in &bands {
         let target = match view.format().dispersion() {
-            crate::instrument::format::Axis::X => image.view_mut().reversed_axes(),
-            crate::instrument::format::Axis::Y => image.view_mut(),
+            Axis::X => image.view_mut().reversed_axes(),
+            Axis::Y => image.view_mut(),
         };
         band.add_to(target);
     }
@@ -127,8 +128,8 @@ impl Spectrum {
     }
 }
 
-/// The fractional sample of a wavelength within the grid. The grid is so fine that it is straight between its samples,
-/// but for a second-order term of 1e-7 samples.
+/// The fractional sample of a wavelength within the grid. The grid is so fine that it is straight between its
+/// samples, but for a second-order term of 1e-7 samples.
 fn index_of(grid: &Grid, wavelength: f64) -> f64 {
     let wavelengths = grid.wavelengths();
     let after = wavelengths.partition_point(|sample| *sample <= wavelength).clamp(1, wavelengths.len() - 1);
@@ -178,11 +179,12 @@ impl Spread {
 const GAUSS: [(f64, f64); 3] =
     [(-0.387_298_334_620_741_7, 5.0 / 18.0), (0.0, 8.0 / 18.0), (0.387_298_334_620_741_7, 5.0 / 18.0)];
 
-/// Places beside the dispersion at which the coordinates of an order are worked out for each pixel along it; a quartic
-/// through them is good to 1e-8 pixels.
+/// Places beside the dispersion at which the coordinates of an order are worked out for each pixel along it; a
+/// quartic through them is good to 1e-8 pixels.
 const NODES: usize = 5;
 
-/// Coordinates of an order at one place: sample of the grid, slit position, and their derivatives along the dispersion.
+/// Coordinates of an order at one place: sample of the grid, slit position, and their derivatives along the
+/// dispersion.
 type Coordinates = [f64; 4];
 
 /// The pixels that an order can reach: for each pixel along the dispersion, `width` pixels beside it.
@@ -299,7 +301,7 @@ impl Band {
     /// Add to an image whose rows are pixels along the dispersion.
     fn add_to(&self, mut image: ArrayViewMut2<'_, f64>) {
         for ((mut target, row), &first) in
-            image.axis_iter_mut(Axis(0)).zip(self.pixels.chunks(self.width)).zip(&self.first)
+            image.axis_iter_mut(ndarray::Axis(0)).zip(self.pixels.chunks(self.width)).zip(&self.first)
         {
             for (value, beside) in row.iter().zip(first..) {
                 if let Some(pixel) = usize::try_from(beside).ok().and_then(|beside| target.get_mut(beside)) {
@@ -364,8 +366,8 @@ fn node(number: usize, width: usize) -> f64 {
     0.5 * (width as f64 - 1.0) * (1.0 + POINTS[number])
 }
 
-/// Weights of the nodes for the value and the slope, at a place counted from the first pixel of the band, of the polynomial
-/// through them.
+/// Weights of the nodes for the value and the slope, at a place counted from the first pixel of the band, of the
+/// polynomial through them.
 fn lagrange(at: f64, width: usize) -> [[f64; 2]; NODES] {
     std::array::from_fn(|own| {
         let others = || (0..NODES).filter(move |other| *other != own);

@@ -1,7 +1,7 @@
 //! What the light looks like in the slit plane, and what of it the slit lets pass.
 //!
-//! Coordinates are arcseconds: along the slit, and across it (positive towards longer wavelengths), from the middle of the
-//! nominal slit. Profiles are projections on one of the two, with closed forms for their integrals.
+//! Coordinates are arcseconds: along the slit, and across it (positive towards longer wavelengths), from the middle
+//! of the nominal slit. Profiles are projections on one of the two, with closed forms for their integrals.
 
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,8 @@ pub enum Profile {
 pub struct Source {
     /// Its shape.
     pub profile: Profile,
-    /// FWHM, arcsec, against wavelength. Of the round image; a Gaussian's and an exponential's projections have the same.
+    /// FWHM, arcsec, against wavelength. Of the round image; a Gaussian's and an exponential's projections have the
+    /// same.
     pub fwhm: Curve,
     /// Position along the slit, arcsec, against wavelength.
     pub along: Curve,
@@ -127,7 +128,8 @@ const MOFFAT_FWHM: f64 = 1.019_649_057_067_917_3;
 /// How the light of a beam lies in the slit plane.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// It fills the slit plane evenly, but for a slope along the slit: the relative change from the middle to the ends.
+    /// It fills the slit plane evenly, but for a slope along the slit: the relative change from the middle to the
+    /// ends.
     Surface {
         /// Relative change of the brightness from the middle to the positive end of the slit.
         slope: f64,
@@ -137,11 +139,6 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Sky and lamps: uneven by 2 per cent.
-    pub fn surface() -> Shape {
-        Shape::Surface { slope: 0.02 }
-    }
-
     /// Whether it is a star or a galaxy.
     pub fn is_source(&self) -> bool {
         matches!(self, Shape::Source(_))

@@ -1,11 +1,11 @@
 //! The spread of light across and along the slit, at one place of an order after the other.
 //!
 //! The optics' blur is round on the detector, while the image of the slit is tilted against the pixels. Seen in the
-//! coordinates of an order (pixels along the dispersion, arcseconds along the slit), the blur is therefore an ellipse at
-//! an angle, with variances `a` and `c` and covariance `b`. Writing blur as an operator, exp(a/2 dp2 + b dp ds + c/2 ds2)
-//! acts on spectrum S(p) times profile P(s) to first order in b as S(p + b P'/P) P(s): the spectrum moves along the
-//! dispersion where the profile slopes. Along an even slit nothing moves, and the light of a star leans less than the slit.
-//! The moves widen the summed spectrum by b2 times the mean of (P'/P)2, which is taken off `a`.
+//! coordinates of an order (pixels along the dispersion, arcseconds along the slit), the blur is therefore an ellipse
+//! at an angle, with variances `a` and `c` and covariance `b`. Writing blur as an operator, exp(a/2 dp2 + b dp ds +
+//! c/2 ds2) acts on spectrum S(p) times profile P(s) to first order in b as S(p + b P'/P) P(s): the spectrum moves
+//! along the dispersion where the profile slopes. Along an even slit nothing moves, and the light of a star leans
+//! less than the slit. The moves widen the summed spectrum by b2 times the mean of (P'/P)2, which is taken off `a`.
 
 use crate::instrument::OrderFormat;
 
@@ -24,10 +24,11 @@ pub(super) const TAIL: f64 = 5.5;
 /// The spread at one place of an order.
 #[derive(Clone, Debug)]
 pub(super) struct Knot {
-    /// Along the dispersion: `SAMPLES` per pixel, an odd number of them, centred; the sum is the transmission of the slit
-    /// (for a source) or its width in arcseconds (for a surface).
+    /// Along the dispersion: `SAMPLES` per pixel, an odd number of them, centred; the sum is the transmission of the
+    /// slit (for a source) or its width in arcseconds (for a surface).
     pub kernel: Vec<f64>,
-    /// Along the slit, per arcsecond (source) or relative to a full slit (surface), from `-reach` in steps of [`SLIT_STEP`].
+    /// Along the slit, per arcsecond (source) or relative to a full slit (surface), from `-reach` in steps of
+    /// [`SLIT_STEP`].
     pub profile: Vec<f64>,
     /// Where the profile slopes, light moves along the dispersion: samples of the grid to look further ahead.
     pub ahead: Vec<f64>,
@@ -167,8 +168,8 @@ fn along(entrance: &Entrance, shape: &Shape, slit_length: f64, wavelength: f64, 
     target
 }
 
-/// The light through one hole: its area, arcsec2, for a surface; for a source, times the surface brightness of the unit
-/// source at the centre of the hole.
+/// The light through one hole: its area, arcsec2, for a surface; for a source, times the surface brightness of the
+/// unit source at the centre of the hole.
 pub(super) fn hole_weight(entrance: &Entrance, shape: &Shape, hole: f64, slit_length: f64, wavelength: f64) -> f64 {
     let Entrance::Pinholes { across, diameter, .. } = entrance else { return 0.0 };
     let radius = 0.5 * diameter;
@@ -222,11 +223,14 @@ struct Line {
 }
 
 impl Line {
-    /// Add a profile, centred at `centre` and cut off outside `limits` (all arcsec), times `weight`, as a density per unit
-    /// of the line. Integral and centroid are kept exactly: each cell's light is shared by the two samples around its
-    /// centroid.
+    /// Add a profile, centred at `centre` and cut off outside `limits` (all arcsec), times `weight`, as a density per
+    /// unit of the line. Integral and centroid are kept exactly: each cell's light is shared by the two samples
+    /// around its centroid.
     fn lay(&self, target: &mut [f64], profile: Marginal, centre: f64, limits: [f64; 2], weight: f64) {
         let [low, high] = limits;
+        if high <= low {
+            return;
+        }
         let cells = ((high - low) * self.scale / self.step).ceil().max(1.0);
         let width = (high - low) / cells;
         for cell in 0..cells as usize {
@@ -281,13 +285,15 @@ fn blurred(values: &[f64], sigma: f64) -> Vec<f64> {
 pub struct LineSpread {
     /// FWHM in pixels, collection by pixels included.
     pub fwhm: f64,
-    /// Shift of the centroid in pixels along the dispersion, towards longer wavelengths: a star beside the middle of the slit.
+    /// Shift of the centroid in pixels along the dispersion, towards longer wavelengths: a star beside the middle of
+    /// the slit.
     pub shift: f64,
     /// The light of a source that passes the slit; the width of the slit, arcsec, for a surface.
     pub transmission: f64,
 }
 
-/// The spread along the dispersion of an unresolved line at a wavelength (nm) of an order, summed along the slit image.
+/// The spread along the dispersion of an unresolved line at a wavelength (nm) of an order, summed along the slit
+/// image.
 pub fn line_spread(
     view: &View,
     focus: &Focus,
@@ -320,7 +326,7 @@ fn full_width(values: &[f64]) -> f64 {
     let half = 0.5 * values.iter().copied().fold(0.0, f64::max);
     let crossing = |pair: (usize, &[f64])| pair.0 as f64 + (half - pair.1[0]) / (pair.1[1] - pair.1[0]);
     let rise = values.windows(2).enumerate().find(|(_, pair)| pair[0] < half && pair[1] >= half);
-    let fall = values.windows(2).enumerate().filter(|(_, pair)| pair[0] >= half && pair[1] < half).last();
+    let fall = values.windows(2).enumerate().filter(|(_, pair)| pair[0] >= half && pair[1] < half).next_back();
     match (rise, fall) {
         (Some(rise), Some(fall)) => crossing(fall) - crossing(rise),
         _ => 0.0,

@@ -1,8 +1,9 @@
-//! Light that goes astray: halos around everything bright, scattered light, a ghost, and a glow of the whole detector.
+//! Light that goes astray: halos around everything bright, scattered light, a ghost, and a glow of the whole
+//! detector.
 //!
-//! All of it is smooth, so that it is worked out on an image binned by [`BIN`] and spread over the pixels again by straight
-//! lines. Each part takes its fraction away from where the light was bound to go: nothing is added, and only what is thrown
-//! beyond the edges is lost.
+//! All of it is smooth, so that it is worked out on an image binned by [`BIN`] and spread over the pixels again by
+//! straight lines. Each part takes its fraction away from where the light was bound to go: nothing is added, and only
+//! what is thrown beyond the edges is lost.
 
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -108,7 +109,8 @@ impl Stray {
         (part(|value| value.re), part(|value| value.im))
     }
 
-    /// Halo and scattered light as real part, the ghost as imaginary part, centred on the first pixel and wrapped round.
+    /// Halo and scattered light as real part, the ghost as imaginary part, centred on the first pixel and wrapped
+    /// round.
     fn kernels(&self, rows: usize, columns: usize) -> Vec<Complex64> {
         let bin = BIN as f64;
         let alpha = HALO_FWHM / HALO_FWHM_OF_ALPHA;
@@ -181,7 +183,8 @@ fn normalised_glow(rows: usize, columns: usize) -> (Vec<f64>, Vec<f64>) {
     (profile(rows), profile(columns))
 }
 
-/// The Fourier transform of an image given as rows of `columns` values, along both axes, **transposed**, not normalised.
+/// The Fourier transform of an image given as rows of `columns` values, along both axes, **transposed**, not
+/// normalised.
 fn transformed(mut data: Vec<Complex64>, columns: usize, back: bool) -> Vec<Complex64> {
     // The scalar planner gives the same bits on every machine; the others use what instructions they find.
     let mut planner = FftPlannerScalar::new();

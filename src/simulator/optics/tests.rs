@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::*;
+use crate::instrument::format::Axis;
 use crate::instrument::{OrderFormat, Position, SpectralFormat};
 use crate::simulator::light::{Light, Line};
 
@@ -75,8 +76,8 @@ fn hole_variance(arm: Arm, p: &Position, across: f64) -> [f64; 2] {
     // A disc of radius r has the variance r2 / 4 along any diameter.
     let quarter = 0.25 * 0.25 / 4.0;
     let (unit_x, unit_y) = match SpectralFormat::of(arm).dispersion() {
-        crate::instrument::format::Axis::X => (1.0, p.dy_dw / p.dx_dw),
-        crate::instrument::format::Axis::Y => (p.dx_dw / p.dy_dw, 1.0),
+        Axis::X => (1.0, p.dy_dw / p.dx_dw),
+        Axis::Y => (p.dx_dw / p.dy_dw, 1.0),
     };
     let (a, b) = (across * unit_x, across * unit_y);
     [base + quarter * (a * a + p.dx_ds * p.dx_ds), base + quarter * (b * b + p.dy_ds * p.dy_ds)]
@@ -123,8 +124,8 @@ fn a_continuum_through_a_pinhole_has_its_flux_and_width_across() {
         let beam = Beam { light: &light, efficiency: &only(number), shape: even() };
         let image = render(&view, &Focus::usual(arm), &one_hole(1.0), &[beam], None);
         let lines: Vec<_> = match view.format().dispersion() {
-            crate::instrument::format::Axis::X => image.columns().into_iter().map(|line| line.to_vec()).collect(),
-            crate::instrument::format::Axis::Y => image.rows().into_iter().map(|line| line.to_vec()).collect(),
+            Axis::X => image.columns().into_iter().map(|line| line.to_vec()).collect(),
+            Axis::Y => image.rows().into_iter().map(|line| line.to_vec()).collect(),
         };
         for wavelength in places(&view, order) {
             let place = view.place(order, wavelength, 1.0);
@@ -203,12 +204,13 @@ fn the_light_of_a_star_is_its_rate_times_the_transmission() {
             let spread =
                 line_spread(&view, &Focus::usual(arm), &slit(width), &Shape::Source(star.clone()), order, wavelength);
             assert!((spread.transmission / star.transmission(width, 0.0, wavelength) - 1.0).abs() < 1e-6);
-            // The star's wings are cut at the ends of the slit, which moves its centroid by a few hundredths of an arcsecond.
+            // The star's wings are cut at the ends of the slit, which moves its centroid by a few hundredths of an
+            // arcsecond.
             let place = view.place(order, wavelength, 0.7);
             let along = place.along + spread.shift * place.along_dw.signum();
             let found = match view.format().dispersion() {
-                crate::instrument::format::Axis::X => centroid[0],
-                crate::instrument::format::Axis::Y => centroid[1],
+                Axis::X => centroid[0],
+                Axis::Y => centroid[1],
             };
             assert!((found - along).abs() < 0.02, "{arm} {number}: {found} {along}");
         }
@@ -274,7 +276,7 @@ fn images_are_linear_in_every_source_and_the_same_for_any_number_of_threads() {
         let inner = scaled.continuum.clone();
         scaled.continuum = Arc::new(move |w| inner(w).into_iter().map(|value| factor * value).collect());
         let beams = [
-            Beam { light: &sky, efficiency: &efficiency, shape: Shape::surface() },
+            Beam { light: &sky, efficiency: &efficiency, shape: Shape::Surface { slope: 0.02 } },
             Beam { light: &scaled, efficiency: &efficiency, shape: Shape::Source(Source::star(0.8, -1.0, 0.0)) },
         ];
         let chosen: Vec<Beam> =
@@ -395,4 +397,94 @@ fn stray_light_is_taken_and_not_made() {
     let mut untouched = image.clone();
     Stray::none().throw(&mut untouched);
     assert_eq!(untouched, image);
+}
+
+#[test]
+fn the_line_of_a_star_is_the_blurred_sum_of_its_points() {
+    // At the red end of order 10 the slit leans by 18 degrees.
+    let (arm, number, wavelength, along, fwhm, width) = (Arm::Nir, 10, 2020.0, 1.0, 0.8, 1.0);
+    let view = view(arm);
+    let order = view.format().order(number).unwrap();
+    let source = Source { profile: Profile::Gaussian, ..Source::star(fwhm, along, 0.2) };
+    let light = lines(&[(wavelength, 1000.0)]);
+    let beam = Beam { light: &light, efficiency: &only(number), shape: Shape::Source(source) };
+    let image = render(&view, &Focus::usual(arm), &slit(width), &[beam], None);
+    // Directly: points in the slit plane, each a round Gaussian on the detector, integrated over pixels.
+    let mut direct = Array2::<f64>::zeros(image.dim());
+    let gauss = |off: f64, sigma: f64| {
+        (-0.5 * (off / sigma) * (off / sigma)).exp() / (sigma * (2.0 * std::f64::consts::PI).sqrt())
+    };
+    let (points, size) = (40, FWHM_OF_SIGMA.recip() * fwhm);
+    for i in 0..points {
+        let across = width * ((f64::from(i) + 0.5) / f64::from(points) - 0.5);
+        for j in 0..3 * points {
+            let place = along + 5.0 * size * (2.0 * (f64::from(j) + 0.5) / f64::from(3 * points) - 1.0);
+            let area = (width / f64::from(points)) * (10.0 * size / f64::from(3 * points));
+            let weight = 1000.0 * area * gauss(across - 0.2, size) * gauss(place - along, size);
+            let p = view.position(order, wavelength, place);
+            let (x, y) = (p.x + view.across() * across, p.y + view.across() * across * p.dy_dw / p.dx_dw);
+            let sigma = Focus::usual(arm).fwhm(arm, p.x, p.y) / FWHM_OF_SIGMA;
+            let share = |pixel: usize, centre: f64| {
+                let edge = |at: f64| 0.5 * libm::erf((at - centre) / (sigma * std::f64::consts::SQRT_2));
+                edge(pixel as f64 + 0.5) - edge(pixel as f64 - 0.5)
+            };
+            for row in y as usize - 9..y as usize + 9 {
+                for column in x as usize - 9..x as usize + 9 {
+                    direct[[row, column]] += weight * share(row, y) * share(column, x);
+                }
+            }
+        }
+    }
+    let peak = direct.iter().copied().fold(0.0, f64::max);
+    let worst = image.iter().zip(&direct).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 0.003 * peak, "{}", worst / peak);
+}
+
+#[test]
+fn the_response_is_asked_for_the_wavelength_of_each_pixel() {
+    let (arm, number) = (Arm::Nir, 16);
+    let view = view(arm);
+    let order = view.format().order(number).unwrap();
+    let light = flat(100.0);
+    let make = |response: Option<Response<'_>>| {
+        let beam = Beam { light: &light, efficiency: &only(number), shape: even() };
+        render(&view, &Focus::usual(arm), &slit(1.0), &[beam], response)
+    };
+    let (plain, marked) = (make(None), make(Some(&|x, y, wavelength| wavelength + 1e-3 * x - 1e-3 * y)));
+    let bright = plain.indexed_iter().zip(&marked).filter(|((_, value), _)| **value > 0.5).step_by(97);
+    for (((y, x), plain), marked) in bright {
+        let (wavelength, _) = view.invert(order, x as f64, y as f64).unwrap();
+        let expected = wavelength + 1e-3 * (x as f64 - y as f64);
+        assert!((f64::from(marked / plain) - expected).abs() < 1e-3, "{x} {y}");
+    }
+}
+
+#[test]
+fn parameters_are_those_of_the_usual_instrument_but_for_what_is_named() {
+    let read: Optics = toml::from_str("[nir.focus]\nfwhm = 2\n[vis]\nslope = 0.1").unwrap();
+    let mut expected = Optics::default();
+    expected.nir.focus.fwhm = 2.0;
+    expected.vis.slope = 0.1;
+    assert_eq!(read, expected);
+    assert_eq!(toml::from_str::<Optics>(&toml::to_string(&expected).unwrap()).unwrap(), expected);
+    let error = toml::from_str::<Optics>("[vis.focus]\nfwmh = 2.0").unwrap_err().to_string();
+    assert!(error.contains("fwmh"), "{error}");
+    assert_eq!(Optics::default().of(Arm::Nir).focus, Focus::usual(Arm::Nir));
+}
+
+#[test]
+fn pinhole_images_have_the_published_mean_width() {
+    // Widths of point-sampled images for which the usual star finder reports the published ones.
+    for (arm, published) in [(Arm::Vis, 1.87), (Arm::Nir, 2.15)] {
+        let view = view(arm);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for order in view.format().orders() {
+            for wavelength in places(&view, order) {
+                let variance = hole_variance(arm, &view.position(order, wavelength, 0.0), view.across());
+                sum += FWHM_OF_SIGMA * (0.5 * (variance[0] + variance[1])).sqrt();
+                count += 1.0;
+            }
+        }
+        assert!((sum / count - published).abs() < 0.015, "{arm} {}", sum / count);
+    }
 }

@@ -8,7 +8,8 @@ use super::{Distortion, Flexure};
 
 /// Samples of a [`Grid`] per pixel.
 pub const SAMPLES: usize = 16;
-/// Pixels by which a [`Grid`] exceeds the detector at both ends, so that tilted and blurred light from there is not missed.
+/// Pixels by which a [`Grid`] exceeds the detector at both ends, so that tilted and blurred light from there is not
+/// missed.
 const MARGIN: f64 = 40.0;
 
 /// The geometry of one arm on one frame.
@@ -188,8 +189,8 @@ pub(super) struct Place {
     pub beside_ds: f64,
 }
 
-/// Wavelengths along the middle of the slit in one order, rising, in equal steps of [`SAMPLES`] per pixel. It exceeds the
-/// detector at both ends.
+/// Wavelengths along the middle of the slit in one order, rising, in equal steps of [`SAMPLES`] per pixel. It exceeds
+/// the detector at both ends.
 #[derive(Clone, Debug)]
 pub struct Grid {
     first: f64,

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use super::super::exposure::Exposure;
 use super::super::light::sky::thermal_light;
 use super::super::light::{Light, throughput};
-use super::super::optics::{Beam, Curve, Entrance, Focus, Profile, Shape, Source, render};
+use super::super::optics::{ArmOptics, Beam, Curve, Entrance, Focus, Profile, Shape, Source, render};
 use super::super::plan;
 use super::super::random::Effect;
 use super::super::{SimError, math};
@@ -41,12 +41,12 @@ impl Painter {
     }
 
     fn flicker(&self, exposure: &Exposure) -> f64 {
-        if exposure.arm == Arm::Vis { self.instrument.vis.flicker } else { self.instrument.nir.flicker }
+        self.instrument.spectrograph(exposure.arm).flicker
     }
 
     /// What stands in the slit plane; `None` if nothing passes.
     pub(super) fn entrance(&self, exposure: &Exposure) -> Option<Entrance> {
-        let spectrograph = if exposure.arm == Arm::Vis { &self.instrument.vis } else { &self.instrument.nir };
+        let spectrograph = self.instrument.spectrograph(exposure.arm);
         // The exchanger moves once for a template.
         let across = spectrograph.repositioning(exposure.arm)
             * self.deviate(Effect::Pointing, exposure.template as u64, 1 + exposure.arm as u64);
@@ -66,8 +66,7 @@ impl Painter {
 
     /// Sharpness of an exposure: defocus adds in square.
     pub(super) fn focus(&self, exposure: &Exposure) -> Focus {
-        let spectrograph = if exposure.arm == Arm::Vis { &self.instrument.vis } else { &self.instrument.nir };
-        let (focus, _, _) = spectrograph.optics(exposure.arm);
+        let focus = self.instrument.optics.of(exposure.arm).focus;
         let blurred = math::hypot(focus.fwhm * focus.defocus, exposure.defocus);
         Focus { defocus: blurred / focus.fwhm, ..focus }
     }
@@ -91,14 +90,16 @@ impl Painter {
         if exposure.arm == Arm::Nir {
             parts.push(thermal_light());
         }
-        let image = Shared::new(self.image(exposure, entrance, &[(Light::sum(parts), Shape::surface())]));
+        let surface = self.instrument.optics.of(exposure.arm).surface();
+        let image = Shared::new(self.image(exposure, entrance, &[(Light::sum(parts), surface)]));
         self.station(exposure.arm).lamps = Some((key, image.clone()));
         image
     }
 
     /// Electrons per second from the sky and the sources on it, astray light included.
     fn on_sky(&mut self, exposure: &Exposure, entrance: &Entrance) -> Result<Array2<f32>, SimError> {
-        let mut beams = vec![(self.sky.light(exposure), Shape::surface())];
+        let surface = self.instrument.optics.of(exposure.arm).surface();
+        let mut beams = vec![(self.sky.light(exposure), surface)];
         let transmission = self.sky.air(exposure).transmission(&self.sky.telluric);
         for source in &exposure.sources {
             let spectrum = self.sky.spectrum(source).map_err(|error| SimError::Spectrum {
@@ -139,8 +140,7 @@ impl Painter {
     /// Electrons per second of light with its shapes, astray light included.
     fn image(&mut self, exposure: &Exposure, entrance: &Entrance, light: &[(Light, Shape)]) -> Array2<f32> {
         let arm = exposure.arm;
-        let spectrograph = if arm == Arm::Vis { &self.instrument.vis } else { &self.instrument.nir };
-        let (_, distortion, stray) = spectrograph.optics(arm);
+        let ArmOptics { distortion, stray, .. } = self.instrument.optics.of(arm).clone();
         let focus = self.focus(exposure);
         let station = self.station(arm);
         let (chip, fringing) = (station.detector.chip().clone(), station.detector.effects().fringing);

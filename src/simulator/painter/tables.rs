@@ -32,8 +32,7 @@ impl Painter {
             return Ok(tables);
         }
         let Some(entrance) = self.entrance(exposure) else { return Ok(tables) };
-        let spectrograph = if exposure.arm == Arm::Vis { &self.instrument.vis } else { &self.instrument.nir };
-        let (_, distortion, _) = spectrograph.optics(exposure.arm);
+        let distortion = self.instrument.optics.of(exposure.arm).distortion.clone();
         let view = self.station(exposure.arm).view(exposure.arm, &exposure.flexure, &distortion).clone();
         tables.dispersion = dispersion(&view);
         if exposure.open {
@@ -52,7 +51,7 @@ impl Painter {
             Entrance::Pinholes { along, .. } => along.clone(),
             Entrance::Slit { .. } => vec![0.0],
         };
-        let shape = Shape::surface();
+        let shape = self.instrument.optics.of(exposure.arm).surface();
         let mut rows = Vec::new();
         for order in view.format().orders() {
             for line in &light.lines {
@@ -102,7 +101,7 @@ impl Painter {
             collected.iter_mut().for_each(|pixel| pixel.electrons *= exposure.exptime);
             collected
         };
-        let sky = collect(&self.sky.light(exposure), Shape::surface());
+        let sky = collect(&self.sky.light(exposure), self.instrument.optics.of(exposure.arm).surface());
         tables.spectra.push(SpectrumTable::of("SKY", &sky, |_| (f64::NAN, f64::NAN)));
         let transmission = self.sky.air(exposure).transmission(&self.sky.telluric);
         for (number, source) in exposure.sources.iter().enumerate() {
