@@ -181,7 +181,7 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         "p.toml:16: unknown field `framse`, expected one of `kind`, `arm`, `exptime`, `frames`, `off`, `nexp`, `gap`, \
          `not_before`, `read_mode`, `binning`, `slit`, `lamps`, `filter`, `attenuated`, `asynchronous`, `object`, `throw`, \
          `jitter`, `offset`, `block`, `conditions`, `faults`",
-        "p.toml:14: unknown variant `bais`, expected one of `bias`, `dark`, `pinhole-arc`, `pinhole-flat`, `slit-flat`, \
+        "p.toml:14: kind = \"bais\": unknown variant `bais`, expected one of `bias`, `dark`, `pinhole-arc`, `pinhole-flat`, `slit-flat`, \
          `deuterium-flat`, `lamp-off`, `multi-pinhole-arc`, `slit-arc`, `standard-stare`, `standard-nod`, \
          `telluric-stare`, `telluric-nod`, `object-stare`, `object-nod`, `object-offset`, `acquisition`, `twilight-flat`, \
          `imaging`",
@@ -201,7 +201,7 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         "p.toml:23: template 2 (object-nod in NIR): throw = 40: give arcsec, 0 to 20",
         "p.toml:18: template 2 (object-nod in NIR): A stands at -32 degrees at 2026-03-11T14:00:00.002: the telescope \
          follows down to 20; move the template with not_before, or choose another target",
-        "p.toml:2: failed to parse year in date: expected four digit year",
+        "p.toml:2: start = \"yesterday\": failed to parse four digit integer as year: invalid digit, expected 0-9 but got y",
     ];
     for (told, expected) in told.iter().zip(expected) {
         assert_eq!(told, expected);
