@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::detector::Painter;
-use super::exposure::Exposure;
+use super::exposure::{Exposure, ExposureLine};
 use super::faults::{self, Fault};
 use super::file::encode;
 use super::plan::Plan;
@@ -68,7 +68,7 @@ pub fn observe(
     stop: &(dyn Fn() -> bool + Sync),
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Summary, SimError> {
-    let exposures = selected(plan, options)?;
+    let mut exposures = selected(plan, options)?;
     let left = left_to_do(&exposures, options)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
@@ -95,7 +95,7 @@ pub fn observe(
         scratch: scratch.path(),
         // The exposure that starts first is at time zero.
         zero: left.iter().map(|exposure| exposure.start).min(),
-        summary: Summary::new(exposures.len() - left.len()),
+        landed: Vec::new(),
     };
     let (sender, frames) = sync_channel(1);
     let total = left.len();
@@ -104,10 +104,12 @@ pub fn observe(
         scope.spawn(|| pool.install(|| draw(Painter::new(seeds), &left, sender, stop)));
         observer.take(frames, total, stop, progress)
     })?;
-    let mut summary = observer.summary;
-    drop(observer.landing);
-    truth.finish(&exposures)?;
+    let mut summary = Summary::of(&observer.landed);
+    summary.kept = exposures.len() - total;
     summary.interrupted = summary.frames < total;
+    // What did not land has no line.
+    exposures.retain(|exposure| options.out.join(&exposure.name).exists());
+    truth.finish(&exposures)?;
     summary.seconds = timer.elapsed().as_secs_f64();
     Ok(summary)
 }
@@ -117,11 +119,6 @@ pub fn selected(plan: &Plan, options: &Options) -> Result<Vec<Exposure>, SimErro
     let mut exposures = plan.night.exposures()?;
     exposures.retain(|exposure| options.only.is_empty() || options.only.contains(&exposure.arm));
     exposures.sort_by_key(|exposure| (exposure.end(), exposure.arm));
-    let mut names: Vec<&str> = exposures.iter().map(|exposure| exposure.name.as_str()).collect();
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(SimError::Twice { name: twice[0].to_string() });
-    }
     Ok(exposures)
 }
 
@@ -164,7 +161,8 @@ struct Observer<'a> {
     truth: &'a TruthFolder,
     scratch: &'a Path,
     zero: Option<jiff::Timestamp>,
-    summary: Summary,
+    /// Each frame in one line, and the bytes of its file.
+    landed: Vec<(ExposureLine, usize)>,
 }
 
 impl Observer<'_> {
@@ -180,13 +178,14 @@ impl Observer<'_> {
                 break;
             }
             self.write(&exposure, &frame)?;
-            progress(&Progress { name: &exposure.name, done: self.summary.frames, total });
+            progress(&Progress { name: &exposure.name, done: self.landed.len(), total });
         }
         if !stop() {
             self.landing.finish()?;
         }
         // Frames that were still growing did not make it.
-        self.summary.frames -= self.landing.abandon();
+        let lost = self.landing.abandon();
+        self.landed.retain(|(line, _)| !lost.contains(&self.options.out.join(&line.name)));
         Ok(())
     }
 
@@ -203,7 +202,7 @@ impl Observer<'_> {
         let path = self.options.out.join(&exposure.name);
         let begin = self.due(exposure.end());
         self.landing.until(begin)?;
-        self.summary.add(exposure, bytes.len());
+        self.landed.push((exposure.line(), bytes.len()));
         let slowly = exposure.faults.iter().find_map(|fault| match fault {
             Fault::WrittenSlowly { seconds, pieces } => Some((Duration::from_secs_f64(*seconds), *pieces)),
             _ => None,

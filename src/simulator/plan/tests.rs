@@ -168,6 +168,13 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         refused("frames = 2", "frames = 2\nfaults = [{ fault = \"lamp-off\" }]"),
         refused("frames = 2", "frames = 2\nfaults = [{ frame = 3, fault = \"empty\" }]"),
         refused("frames = 2", "frames = 2\nfaults = [{ fault = { cut-short = { fraction = 1.5 } } }]"),
+        refused("frames = 2", "frames = 2\nfaults = [{ fault = { nan-value = { keyword = \"ESO NO SUCH\" } } }]"),
+        refused(
+            "frames = 2",
+            "frames = 2\nfaults = [{ fault = { wrong-value = { keyword = \"NAXIS1\", value = 1 } } }]",
+        ),
+        refused("frames = 2", "frames = 2\nfaults = [{ fault = { wrong-value = { keyword = \"RA\", value = nan } } }]"),
+        refused("frames = 2", "frames = 2\nfaults = [{ frame = 1, fault = \"duplicate-id\" }]"),
         refused("seeing = 1", "seeing = nan"),
         refused("ra = 150", "ra = 450"),
         refused("spectrum = \"template:transient\"", "spectrum = \"transient\""),
@@ -193,6 +200,12 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         "p.toml:13: template 1 (bias in VIS): fault lamp-off: it needs a frame with lamps",
         "p.toml:13: template 1 (bias in VIS): fault empty of frame 3: the template has frames 1 to 2",
         "p.toml:13: template 1 (bias in VIS): fault cut-short: fraction = 1.5: give 0.001 to 0.999",
+        "p.toml:13: template 1 (bias in VIS): fault nan-value: the header of frame 1 has no ESO NO SUCH",
+        "p.toml:13: template 1 (bias in VIS): fault wrong-value: keyword = \"NAXIS1\": this card follows from the pixels; \
+         use cut-short or garbage",
+        "p.toml:13: template 1 (bias in VIS): fault wrong-value: value = NaN: give what a card can hold, or use nan-value \
+         or non-ascii",
+        "p.toml:13: template 1 (bias in VIS): duplicate-id: there is no frame before this one in its arm",
         "p.toml:5: conditions: seeing = NaN: give arcsec, 0.2 to 10",
         "p.toml:9: target 1 (A): ra = 450: give degrees, 0 to 360",
         "p.toml:11: target 1 (A): spectrum = \"transient\": give standard:NAME, template:NAME or table:FILE",
