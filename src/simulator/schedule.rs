@@ -31,6 +31,10 @@ pub(super) fn exposures(plan: &NightPlan) -> Result<Vec<Exposure>, SimError> {
     }
     let mut exposures = schedule.exposures;
     exposures.sort_by_key(|exposure| (exposure.start, exposure.arm));
+    let mut names = BTreeSet::new();
+    if let Some(twice) = exposures.iter().find(|exposure| !names.insert(exposure.name.as_str())) {
+        return Err(SimError::Twice { name: twice.name.clone() });
+    }
     Ok(exposures)
 }
 
@@ -51,6 +55,8 @@ struct Course {
     jump: [f64; 2],
     /// Time that the header of the exposure before claims.
     before: Option<Timestamp>,
+    /// Frames in a row that have the time of the one before.
+    copies: u32,
 }
 
 impl Schedule<'_> {
@@ -61,7 +67,7 @@ impl Schedule<'_> {
             Arm::Acq => (13_731, 2 * ARM_STRIDE),
         };
         let clock = self.plan.start + SignedDuration::from_millis(head_start);
-        let mut course = Course { clock, number: first, jump: [0.0; 2], before: None };
+        let mut course = Course { clock, number: first, jump: [0.0; 2], before: None, copies: 0 };
         for (index, template) in self.plan.templates.iter().enumerate().filter(|(_, template)| template.arm == arm) {
             self.template(index, template, &mut course).map_err(|problem| SimError::Plan {
                 template: index + 1,
@@ -162,7 +168,16 @@ impl Schedule<'_> {
             gain_cards: self.plan.gain_cards,
         };
         let mut header = header::build(&facts);
-        let duplicate = faults.contains(&Fault::DuplicateId);
+        for fault in &faults {
+            if let Some(keyword) = fault.card().filter(|keyword| !header.contains(keyword)) {
+                return Err(format!("fault {}: the header of frame {expno} has no {keyword}", fault.name()));
+            }
+            if fault.needs_target() && sources.is_empty() {
+                return Err(format!("fault {}: no target stands in the slit in frame {expno}", fault.name()));
+            }
+        }
+        course.copies = if faults.contains(&Fault::DuplicateId) { course.copies + 1 } else { 0 };
+        let copy = if course.copies > 0 { format!("_{}", course.copies + 1) } else { String::new() };
         for fault in faults.iter().filter(|fault| fault.level() == Level::Header) {
             faults::header::apply(fault, &mut header, template.arm);
         }
@@ -170,7 +185,7 @@ impl Schedule<'_> {
         course.number += 1;
         course.before = Some(claimed);
         let mut exposure = Exposure {
-            name: format!("SOXS.{}{}.fits", header::iso(claimed), if duplicate { "_2" } else { "" }),
+            name: format!("SOXS.{}{copy}.fits", header::iso(claimed)),
             header,
             kind,
             exptime,

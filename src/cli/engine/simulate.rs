@@ -113,7 +113,8 @@ pub fn simulate(args: &SimulateArgs) -> CliResult {
     if args.list {
         return list(&plan, &options, args.json);
     }
-    if options.truth.starts_with(&options.out) {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    if whole(&options.truth).starts_with(whole(&options.out)) {
         return Err(CliError::Engine {
             message: format!("--truth {} is inside --out {}", options.truth.display(), options.out.display()),
             class: FaultClass::Config,
@@ -150,11 +151,11 @@ pub fn simulate(args: &SimulateArgs) -> CliResult {
 
 /// The folder with `-truth` at the end of its name.
 fn beside(out: &Path) -> PathBuf {
-    let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    match name.as_str() {
-        "" => PathBuf::from("truth"),
-        name => out.with_file_name(format!("{name}-truth")),
-    }
+    let whole = std::path::absolute(out).unwrap_or_else(|_| out.to_path_buf());
+    // The folder where one stands has no name; its whole path has.
+    let named = if out.file_name().is_some() { out } else { whole.as_path() };
+    let name = named.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    named.with_file_name(format!("{name}-truth"))
 }
 
 /// A bar on a terminal; nothing elsewhere.

@@ -23,10 +23,7 @@ pub(super) fn collect(chip: &Chip, effects: &Effects, exptime: f64, light: Optio
             pixels[bright.column] += (effects.bad_columns * bright.size * exptime) as f32;
         }
         if let Some(light) = light {
-            let mut response = chip.response(row, effects);
-            for spot in of_row(&chip.dead, row) {
-                response[spot.column] *= (1.0 - effects.dead_pixels * (1.0 - spot.size)).max(0.0);
-            }
+            let response = response(chip, effects, row);
             for ((pixel, &light), response) in pixels.iter_mut().zip(light.row(row)).zip(response) {
                 // Light is never negative; a rounding error below zero must not become charge.
                 *pixel += (f64::from(light.max(0.0)) * response) as f32;
@@ -40,6 +37,15 @@ pub(super) fn collect(chip: &Chip, effects: &Effects, exptime: f64, light: Optio
         }
     }
     charge
+}
+
+/// Response of a row of the exposed area to light, dead pixels included.
+pub(super) fn response(chip: &Chip, effects: &Effects, row: usize) -> Vec<f64> {
+    let mut response = chip.response(row, effects);
+    for spot in of_row(&chip.dead, row) {
+        response[spot.column] *= (1.0 - effects.dead_pixels * (1.0 - spot.size)).max(0.0);
+    }
+    response
 }
 
 /// Share of a pixel's charge that shows up in each neighbour.

@@ -176,6 +176,18 @@ impl Detector {
         &self.effects
     }
 
+    /// Response to light of the exposed, unbinned area, 1 on average, dead pixels included; fringes and the charge that
+    /// neighbours share are not in it.
+    pub fn response(&self) -> Array2<f32> {
+        let mut map = Array2::zeros(Sizes::of(self.chip.arm()).area);
+        for (row, mut pixels) in map.axis_iter_mut(Axis(0)).enumerate() {
+            for (pixel, response) in pixels.iter_mut().zip(charge::response(&self.chip, &self.effects, row)) {
+                *pixel = response as f32;
+            }
+        }
+        map
+    }
+
     /// What frames with this setup, exposure time (seconds; DIT in NIR) and light have in common.
     ///
     /// `light` is in electrons over the whole exposure for each pixel of the exposed, unbinned area
@@ -315,8 +327,9 @@ impl Detector {
         counted
     }
 
-    /// Rates of hot pixels, and the marks of all defects, for the raw image of a setup.
-    fn maps(&self, camera: &Camera) -> (Array2<f32>, Array2<u8>) {
+    /// Rates of hot pixels (electrons per second above their surroundings), and the marks of all [`defect`]s, for the raw
+    /// image of a setup.
+    pub fn maps(&self, camera: &Camera) -> (Array2<f32>, Array2<u8>) {
         let (mut hot, mut marks) = (Array2::<f32>::zeros(camera.shape()), Array2::<u8>::zeros(camera.shape()));
         let chip = &self.chip;
         if self.effects.hot_pixels > 0.0 {

@@ -231,6 +231,22 @@ impl Fault {
         }
     }
 
+    /// The card that must be there for the fault to happen.
+    pub(super) fn card(&self) -> Option<&str> {
+        match self {
+            Fault::KeywordMissing { keyword } | Fault::NanValue { keyword } | Fault::NonAscii { keyword } => {
+                Some(keyword)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it happens to a target in the slit.
+    pub(super) fn needs_target(&self) -> bool {
+        use Fault::*;
+        matches!(self, CrowdedSlit { .. } | OffSlit { .. } | TraceAtEdge { .. } | VeryFaint { .. } | VeryBright { .. })
+    }
+
     /// Whether it lasts from its frame to the end of the template.
     pub(super) fn lasts(&self) -> bool {
         matches!(self, Fault::LampFailing { .. })
@@ -244,9 +260,16 @@ impl Fault {
         };
         let keyword = |keyword: &str| {
             let well_formed = !keyword.is_empty()
+                && keyword.len() <= 40
                 && keyword
                     .bytes()
                     .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b" -_".contains(&byte));
+            let structural = ["SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BZERO", "BSCALE", "CHECKSUM", "DATASUM", "END"];
+            if structural.iter().any(|start| keyword.starts_with(start)) {
+                return Some(format!(
+                    "keyword = {keyword:?}: this card follows from the pixels; use cut-short or garbage"
+                ));
+            }
             (!well_formed).then(|| format!("keyword = {keyword:?}: write it in upper case as in \"ESO DPR TYPE\""))
         };
         let needs = |holds: bool, what: &str| (!holds).then(|| format!("it needs {what}"));
@@ -257,7 +280,14 @@ impl Fault {
             }
             Empty | Garbage | HeaderMissing | DuplicateId => None,
             KeywordMissing { keyword: name } | NanValue { keyword: name } | NonAscii { keyword: name } => keyword(name),
-            WrongValue { keyword: name, .. } => keyword(name),
+            WrongValue { keyword: name, value } => keyword(name).or_else(|| {
+                let fits = match value {
+                    Value::Real(number) => number.is_finite(),
+                    Value::Text(text) => text.len() <= 40 && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
+                    _ => true,
+                };
+                (!fits).then(|| format!("value = {value}: give what a card can hold, or use nan-value or non-ascii"))
+            }),
             WrongArm => needs(arm != Arm::Acq, "a spectrograph: the camera's headers name no arm"),
             WrongLamp { .. } => needs(!lamps.is_empty(), "a frame with lamps"),
             WrongSlit { slit } => needs(arm != Arm::Acq, "a spectrograph: the camera has no slit").or_else(|| {

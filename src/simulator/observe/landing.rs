@@ -92,14 +92,14 @@ impl<'a> Landing<'a> {
         Ok(())
     }
 
-    /// Take away what is not finished. Returns how many files that were.
-    pub fn abandon(&mut self) -> usize {
-        let files = self.growing.len();
-        for growing in self.growing.drain(..) {
+    /// Take away what is not finished. Returns the files that this was.
+    pub fn abandon(&mut self) -> Vec<PathBuf> {
+        let remove = |growing: Growing| {
             // What cannot be removed stays and is taken for what it is: half a file.
             let _ = std::fs::remove_file(&growing.path);
-        }
-        files
+            growing.path
+        };
+        self.growing.drain(..).map(remove).collect()
     }
 
     fn next_due(&self) -> Option<Duration> {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::exposure::Exposure;
+use super::exposure::{Exposure, ExposureLine};
 use super::faults::{self, Fault};
 use super::file::encode;
 use super::painter::Painter;
@@ -22,8 +22,8 @@ use super::plan::Plan;
 use super::truth::TruthFolder;
 use super::truth::tables::FrameTables;
 use super::{SimError, SimFrame};
-use crate::fits::{ScanLimits, scan};
-use crate::instrument::Arm;
+use crate::fits::{PlaneData, ScanLimits, scan};
+use crate::instrument::{Arm, Binning};
 use landing::Landing;
 
 pub use summary::{KindCount, Summary};
@@ -70,7 +70,7 @@ pub fn observe(
     stop: &(dyn Fn() -> bool + Sync),
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Summary, SimError> {
-    let exposures = selected(plan, options)?;
+    let mut exposures = selected(plan, options)?;
     let left = left_to_do(&exposures, options)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
@@ -97,19 +97,22 @@ pub fn observe(
         scratch: scratch.path(),
         // The exposure that starts first is at time zero.
         zero: left.iter().map(|exposure| exposure.start).min(),
-        summary: Summary::new(exposures.len() - left.len()),
+        landed: Vec::new(),
     };
     let (sender, frames) = sync_channel(1);
     let total = left.len();
-    let painter = Painter::new(&plan.night)?;
+    let mut painter = Painter::new(&plan.night)?;
+    write_maps(&mut painter, &exposures, &truth)?;
     std::thread::scope(|scope| {
         scope.spawn(|| pool.install(|| draw(painter, &exposures, &left, sender, stop)));
         observer.take(frames, total, stop, progress)
     })?;
-    let mut summary = observer.summary;
-    drop(observer.landing);
-    truth.finish(&exposures)?;
+    let mut summary = Summary::of(&observer.landed);
+    summary.kept = exposures.len() - total;
     summary.interrupted = summary.frames < total;
+    // What did not land has no line.
+    exposures.retain(|exposure| options.out.join(&exposure.name).exists());
+    truth.finish(&exposures)?;
     summary.seconds = timer.elapsed().as_secs_f64();
     Ok(summary)
 }
@@ -119,11 +122,6 @@ pub fn selected(plan: &Plan, options: &Options) -> Result<Vec<Exposure>, SimErro
     let mut exposures = plan.night.exposures()?;
     exposures.retain(|exposure| options.only.is_empty() || options.only.contains(&exposure.arm));
     exposures.sort_by_key(|exposure| (exposure.end(), exposure.arm));
-    let mut names: Vec<&str> = exposures.iter().map(|exposure| exposure.name.as_str()).collect();
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(SimError::Twice { name: twice[0].to_string() });
-    }
     Ok(exposures)
 }
 
@@ -142,6 +140,25 @@ fn left_to_do(exposures: &[Exposure], options: &Options) -> Result<Vec<Exposure>
         }
     }
     Ok(left)
+}
+
+/// Write the maps of every detector of the night, unbinned: response of the exposed area, hot pixels and defects of the
+/// whole raw image.
+fn write_maps(painter: &mut Painter, exposures: &[Exposure], truth: &TruthFolder) -> Result<(), SimError> {
+    for arm in [Arm::Vis, Arm::Nir, Arm::Acq] {
+        let unbinned = |exposure: &&Exposure| exposure.arm == arm && exposure.camera.binning == Binning { x: 1, y: 1 };
+        let Some(exposure) = exposures.iter().find(unbinned) else { continue };
+        let detector = painter.detector(arm);
+        let response = detector.response();
+        let (hot, defects) = detector.maps(&exposure.camera);
+        let maps = [
+            ("RESPONSE", PlaneData::F32(response.view())),
+            ("HOT", PlaneData::F32(hot.view())),
+            ("DEFECTS", PlaneData::U8(defects.view())),
+        ];
+        truth.maps(&format!("detector_{arm}.fits"), &maps)?;
+    }
+    Ok(())
 }
 
 /// A frame with everything that is to be written of it.
@@ -190,7 +207,8 @@ struct Observer<'a> {
     truth: &'a TruthFolder,
     scratch: &'a Path,
     zero: Option<jiff::Timestamp>,
-    summary: Summary,
+    /// Each frame in one line, and the bytes of its file.
+    landed: Vec<(ExposureLine, usize)>,
 }
 
 impl Observer<'_> {
@@ -207,13 +225,14 @@ impl Observer<'_> {
             }
             let drawn = drawn?;
             self.write(&drawn)?;
-            progress(&Progress { name: &drawn.exposure.name, done: self.summary.frames, total });
+            progress(&Progress { name: &drawn.exposure.name, done: self.landed.len(), total });
         }
         if !stop() {
             self.landing.finish()?;
         }
         // Frames that were still growing did not make it.
-        self.summary.frames -= self.landing.abandon();
+        let lost = self.landing.abandon();
+        self.landed.retain(|(line, _)| !lost.contains(&self.options.out.join(&line.name)));
         Ok(())
     }
 
@@ -232,7 +251,7 @@ impl Observer<'_> {
         let path = self.options.out.join(&exposure.name);
         let begin = self.due(exposure.end());
         self.landing.until(begin)?;
-        self.summary.add(exposure, bytes.len());
+        self.landed.push((exposure.line(), bytes.len()));
         let slowly = exposure.faults.iter().find_map(|fault| match fault {
             Fault::WrittenSlowly { seconds, pieces } => Some((Duration::from_secs_f64(*seconds), *pieces)),
             _ => None,

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::instrument::Arm;
-use crate::simulator::exposure::Exposure;
-use crate::simulator::faults::Fault;
+use crate::simulator::exposure::ExposureLine;
 use crate::simulator::kind::FrameKind;
 
 /// Frames of one arm and kind.
@@ -44,19 +43,23 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(kept: usize) -> Summary {
-        Summary { kept, ..Summary::default() }
+    /// Of frames in one line each, with the bytes of their files.
+    pub(super) fn of(landed: &[(ExposureLine, usize)]) -> Summary {
+        let mut summary = Summary::default();
+        for (line, bytes) in landed {
+            summary.add(line, *bytes as u64);
+        }
+        summary
     }
 
-    pub(super) fn add(&mut self, exposure: &Exposure, bytes: usize) {
-        let bytes = bytes as u64;
+    fn add(&mut self, line: &ExposureLine, bytes: u64) {
         self.frames += 1;
         self.bytes += bytes;
-        for fault in &exposure.faults {
-            *self.faults.entry(Fault::name(fault)).or_default() += 1;
+        for fault in &line.faults {
+            *self.faults.entry(fault.clone()).or_default() += 1;
         }
-        let faulty = usize::from(!exposure.faults.is_empty());
-        let place = (exposure.arm, exposure.kind);
+        let faulty = usize::from(!line.faults.is_empty());
+        let place = (line.arm, line.kind);
         match self.kinds.binary_search_by_key(&place, |count| (count.arm, count.kind)) {
             Ok(found) => {
                 let count = &mut self.kinds[found];

@@ -117,6 +117,11 @@ impl Painter {
         Ok(())
     }
 
+    /// The detector of an arm.
+    pub fn detector(&mut self, arm: Arm) -> &Detector {
+        &self.station(arm).detector
+    }
+
     fn station(&mut self, arm: Arm) -> &mut Station {
         let (effects, seeds) = (self.instrument.effects(arm), &self.seeds);
         self.stations.entry(arm).or_insert_with(|| Station {

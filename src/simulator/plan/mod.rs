@@ -138,11 +138,7 @@ impl Plan {
 
     /// Read and check a plan; `name` stands in messages.
     pub fn parse(name: &str, text: &str) -> Result<Plan, PlanError> {
-        let file: PlanFile = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-            PlanError::Syntax { file: name.to_string(), line, message }
-        })?;
+        let file: PlanFile = toml::from_str(text).map_err(|error| syntax(name, text, &error))?;
         let place = Place { file: name, text };
         let targets = place.targets(&file.targets)?;
         if let Some((key, value, remedy)) = file.conditions.fault() {
@@ -193,6 +189,20 @@ impl Plan {
         })?;
         Ok(Plan { title: file.title, lacks: file.lacks, night, name: name.to_string(), text: text.to_string() })
     }
+}
+
+/// What the parser says, in one line, with the line of the plan that it is about.
+fn syntax(name: &str, text: &str, error: &toml::de::Error) -> PlanError {
+    let line = error.span().map_or(1, |span| line_of(text, span.start));
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = text.lines().nth(line - 1).map(str::trim).unwrap_or_default();
+    let message = match said.split_once('=') {
+        Some((key, _)) if !message.contains(&format!("`{}`", key.trim())) && said.len() <= 80 => {
+            format!("{said}: {message}")
+        }
+        _ => message,
+    };
+    PlanError::Syntax { file: name.to_string(), line, message }
 }
 
 /// A plan's text, for finding lines in it.

@@ -123,6 +123,11 @@ impl TemplateEntry {
         if self.attenuated && kind != FrameKind::SlitFlat {
             return wrong("attenuated", "true".to_string(), "leave it out: only slit-flat has an attenuated variant");
         }
+        if let Some(block) = &self.block
+            && (block.is_empty() || block.len() > 40 || !block.bytes().all(|byte| (0x20..0x7f).contains(&byte)))
+        {
+            return wrong("block", format!("{block:?}"), "give 1 to 40 printable ASCII characters");
+        }
         self.sky(targets, &mut plan)?;
         let changed = super::Conditions::default().with(&self.conditions);
         if let Some((key, value, remedy)) = changed.fault() {

@@ -168,6 +168,13 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         refused("frames = 2", "frames = 2\nfaults = [{ fault = \"lamp-off\" }]"),
         refused("frames = 2", "frames = 2\nfaults = [{ frame = 3, fault = \"empty\" }]"),
         refused("frames = 2", "frames = 2\nfaults = [{ fault = { cut-short = { fraction = 1.5 } } }]"),
+        refused("frames = 2", "frames = 2\nfaults = [{ fault = { nan-value = { keyword = \"ESO NO SUCH\" } } }]"),
+        refused(
+            "frames = 2",
+            "frames = 2\nfaults = [{ fault = { wrong-value = { keyword = \"NAXIS1\", value = 1 } } }]",
+        ),
+        refused("frames = 2", "frames = 2\nfaults = [{ fault = { wrong-value = { keyword = \"RA\", value = nan } } }]"),
+        refused("frames = 2", "frames = 2\nfaults = [{ frame = 1, fault = \"duplicate-id\" }]"),
         refused("seeing = 1", "seeing = nan"),
         refused("ra = 150", "ra = 450"),
         refused("spectrum = \"template:blue-transient\"", "spectrum = \"transient\""),
@@ -181,7 +188,7 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         "p.toml:16: unknown field `framse`, expected one of `kind`, `arm`, `exptime`, `frames`, `off`, `nexp`, `gap`, \
          `not_before`, `read_mode`, `binning`, `slit`, `lamps`, `filter`, `attenuated`, `asynchronous`, `object`, `throw`, \
          `jitter`, `offset`, `block`, `conditions`, `faults`",
-        "p.toml:14: unknown variant `bais`, expected one of `bias`, `dark`, `pinhole-arc`, `pinhole-flat`, `slit-flat`, \
+        "p.toml:14: kind = \"bais\": unknown variant `bais`, expected one of `bias`, `dark`, `pinhole-arc`, `pinhole-flat`, `slit-flat`, \
          `deuterium-flat`, `lamp-off`, `multi-pinhole-arc`, `slit-arc`, `standard-stare`, `standard-nod`, \
          `telluric-stare`, `telluric-nod`, `object-stare`, `object-nod`, `object-offset`, `acquisition`, `twilight-flat`, \
          `imaging`",
@@ -193,6 +200,12 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         "p.toml:13: template 1 (bias in VIS): fault lamp-off: it needs a frame with lamps",
         "p.toml:13: template 1 (bias in VIS): fault empty of frame 3: the template has frames 1 to 2",
         "p.toml:13: template 1 (bias in VIS): fault cut-short: fraction = 1.5: give 0.001 to 0.999",
+        "p.toml:13: template 1 (bias in VIS): fault nan-value: the header of frame 1 has no ESO NO SUCH",
+        "p.toml:13: template 1 (bias in VIS): fault wrong-value: keyword = \"NAXIS1\": this card follows from the pixels; \
+         use cut-short or garbage",
+        "p.toml:13: template 1 (bias in VIS): fault wrong-value: value = NaN: give what a card can hold, or use nan-value \
+         or non-ascii",
+        "p.toml:13: template 1 (bias in VIS): duplicate-id: there is no frame before this one in its arm",
         "p.toml:5: conditions: seeing = NaN: give arcsec, 0.2 to 10",
         "p.toml:9: target 1 (A): ra = 450: give degrees, 0 to 360",
         "p.toml:11: target 1 (A): spectrum = \"transient\": give standard:NAME, template:NAME or table:FILE",
@@ -201,7 +214,7 @@ fn what_is_wrong_is_told_with_file_line_key_value_and_remedy() {
         "p.toml:23: template 2 (object-nod in NIR): throw = 40: give arcsec, 0 to 20",
         "p.toml:18: template 2 (object-nod in NIR): A stands at -32 degrees at 2026-03-11T14:00:00.002: the telescope \
          follows down to 20; move the template with not_before, or choose another target",
-        "p.toml:2: failed to parse year in date: expected four digit year",
+        "p.toml:2: start = \"yesterday\": failed to parse four digit integer as year: invalid digit, expected 0-9 but got y",
     ];
     for (told, expected) in told.iter().zip(expected) {
         assert_eq!(told, expected);

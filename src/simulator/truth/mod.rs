@@ -10,7 +10,7 @@
 //! spectra/<name>.fits   what an ideal extraction finds of the sky (SKY) and of each source (SOURCE0, ...), order by order
 //! fields/<name>.csv     stars and galaxies in a picture of the acquisition camera
 //! catalogue/*.rc2       the rows of the star catalogue around each pointing, as Refcat2 has them
-//! detector_<ARM>.fits   hot and defective pixels of each arm, raw image, unbinned
+//! detector_<ARM>.fits   response (exposed area), hot pixels in electrons per second and defects (raw image), unbinned
 //! expected/<name>.fits  with --expected: electrons without noise (HDU 0, f32) and pixels hit by cosmic rays (HDU 1, u8)
 //! ```
 //!
@@ -141,7 +141,7 @@ impl TruthFolder {
         self.text(&format!("{folder}/{stem}.csv"), &tables::csv(rows.iter().cloned()))
     }
 
-    /// A path below the folder at which nothing stands.
+    /// A path below the folder at which nothing stands, in a folder that is there.
     fn fresh(&self, name: &str) -> Result<PathBuf, SimError> {
         let path = self.root.join(name);
         if let Some(folder) = path.parent() {
@@ -202,11 +202,6 @@ impl TruthFolder {
         self.text("frames.csv", &text)
     }
 
-    /// Write a table as CSV.
-    pub fn table<R: tables::Row>(&self, name: &str, rows: impl IntoIterator<Item = R>) -> Result<(), SimError> {
-        self.text(name, &tables::csv(rows))
-    }
-
     /// Write images that hold for many frames (maps of a detector) under the names of their extensions, behind an empty
     /// primary HDU, replacing what is there.
     pub fn maps(&self, name: &str, maps: &[(&str, PlaneData<'_>)]) -> Result<(), SimError> {
@@ -226,7 +221,7 @@ impl TruthFolder {
     }
 
     fn text(&self, name: &str, text: &str) -> Result<(), SimError> {
-        let path = self.root.join(name);
+        let path = self.fresh(name)?;
         std::fs::write(&path, text).map_err(|source| SimError::File { operation: "cannot write", path, source })
     }
 }
