@@ -326,7 +326,7 @@ fn full_width(values: &[f64]) -> f64 {
     let half = 0.5 * values.iter().copied().fold(0.0, f64::max);
     let crossing = |pair: (usize, &[f64])| pair.0 as f64 + (half - pair.1[0]) / (pair.1[1] - pair.1[0]);
     let rise = values.windows(2).enumerate().find(|(_, pair)| pair[0] < half && pair[1] >= half);
-    let fall = values.windows(2).enumerate().filter(|(_, pair)| pair[0] >= half && pair[1] < half).next_back();
+    let fall = values.windows(2).enumerate().rfind(|(_, pair)| pair[0] >= half && pair[1] < half);
     match (rise, fall) {
         (Some(rise), Some(fall)) => crossing(fall) - crossing(rise),
         _ => 0.0,

@@ -5,7 +5,7 @@
 //! straight lines. Each part takes its fraction away from where the light was bound to go: nothing is added, and only
 //! what is thrown beyond the edges is lost.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 use rustfft::FftPlannerScalar;
 use rustfft::num_complex::Complex64;
@@ -71,19 +71,15 @@ impl Stray {
         }
         let area = (BIN * BIN) as f64;
         let across: Vec<(usize, usize, f64)> = (0..columns).map(|column| between(column, width)).collect();
-        image
-            .as_slice_memory_order_mut()
-            .into_iter()
-            .flat_map(|pixels| pixels.chunks_mut(columns))
-            .enumerate()
-            .for_each(|(row, pixels)| {
-                let (low, high, part) = between(row, height);
-                let line = |column: usize| smooth[[low, column]] * (1.0 - part) + smooth[[high, column]] * part;
-                for (pixel, &(left, right, part)) in pixels.iter_mut().zip(&across) {
-                    let added = (line(left) * (1.0 - part) + line(right) * part) / area;
-                    *pixel = (f64::from(*pixel) * (1.0 - thrown) + added) as f32;
-                }
-            });
+        image.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(row, mut pixels)| {
+            let (low, high, part) = between(row, height);
+            let line = |column: usize| smooth[[low, column]] * (1.0 - part) + smooth[[high, column]] * part;
+            for (pixel, &(left, right, part)) in pixels.iter_mut().zip(&across) {
+                // Rounding in the transforms must not leave less than no light.
+                let added = ((line(left) * (1.0 - part) + line(right) * part) / area).max(0.0);
+                *pixel = (f64::from(*pixel) * (1.0 - thrown) + added) as f32;
+            }
+        });
     }
 
     /// The binned image convolved with halo and scattered light, and with the ghost.
