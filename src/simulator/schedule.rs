@@ -314,6 +314,9 @@ fn check(template: &TemplatePlan) -> Result<(), String> {
                 planned.fault.name()
             ));
         }
+        if planned.frame.is_none() && matches!(planned.fault, Fault::FlexureJump { .. }) {
+            return Err("fault flexure-jump: say with frame when it happens".to_string());
+        }
         if let Some(problem) = planned.fault.problem(kind, arm, template.exptime, template.lamps()) {
             return Err(format!("fault {}: {problem}", planned.fault.name()));
         }

@@ -24,22 +24,18 @@ pub enum PlanError {
         known: String,
     },
     /// Not the TOML that is expected.
-    #[error("{file}:{line}: {message}")]
+    #[error("{place}: {message}")]
     Syntax {
-        /// Name of the plan.
-        file: String,
-        /// From 1.
-        line: usize,
+        /// Name of the plan and the line: `night.toml:12`.
+        place: String,
         /// What the parser says, in one line.
         message: String,
     },
     /// A value makes no sense.
-    #[error("{file}:{line}: {part}: {key} = {found}: {remedy}")]
+    #[error("{place}: {part}: {key} = {found}: {remedy}")]
     Value {
-        /// Name of the plan.
-        file: String,
-        /// From 1.
-        line: usize,
+        /// Name of the plan and the line: `night.toml:12`.
+        place: String,
         /// Which template or target: `template 3 (slit-flat in VIS)`.
         part: String,
         /// Key.
@@ -50,12 +46,10 @@ pub enum PlanError {
         remedy: String,
     },
     /// A template asks for something that the instrument or the sky does not have.
-    #[error("{file}:{line}: {part}: {problem}")]
+    #[error("{place}: {part}: {problem}")]
     Template {
-        /// Name of the plan.
-        file: String,
-        /// From 1.
-        line: usize,
+        /// Name of the plan and the line: `night.toml:12`.
+        place: String,
         /// Which template.
         part: String,
         /// What is wrong and what is allowed.

@@ -183,9 +183,9 @@ impl Plan {
         night.exposures().map_err(|error| match error {
             SimError::Plan { template, problem, .. } => {
                 let (part, from) = labels.get(template - 1).cloned().unwrap_or_default();
-                PlanError::Template { file: name.to_string(), line: line_of(text, from), part, problem }
+                PlanError::Template { place: format!("{name}:{}", line_of(text, from)), part, problem }
             }
-            other => PlanError::Syntax { file: name.to_string(), line: 1, message: other.to_string() },
+            other => PlanError::Syntax { place: format!("{name}:1"), message: other.to_string() },
         })?;
         Ok(Plan { title: file.title, lacks: file.lacks, night, name: name.to_string(), text: text.to_string() })
     }
@@ -202,7 +202,7 @@ fn syntax(name: &str, text: &str, error: &toml::de::Error) -> PlanError {
         }
         _ => message,
     };
-    PlanError::Syntax { file: name.to_string(), line, message }
+    PlanError::Syntax { place: format!("{name}:{line}"), message }
 }
 
 /// A plan's text, for finding lines in it.
@@ -243,8 +243,7 @@ impl Place<'_> {
             .find(|(_, line)| line.trim_start().starts_with(key))
             .map_or(first, |(index, _)| index + 1);
         PlanError::Value {
-            file: self.file.to_string(),
-            line,
+            place: format!("{}:{line}", self.file),
             part: part.to_string(),
             key: key.to_string(),
             found,
