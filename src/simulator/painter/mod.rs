@@ -42,6 +42,8 @@ struct Station {
     /// What bright exposures left.
     memory: Persistence,
     view: Option<(Flexure, View)>,
+    /// The flexure whose geometry has been told.
+    told: Option<Flexure>,
     /// The last image of lamps, electrons per second, and what it shows.
     lamps: Option<(LampScene, Shared<Array2<f32>>)>,
     /// The last scene without light, and its exposure time.
@@ -107,6 +109,7 @@ impl Painter {
 
     /// Let an exposure leave its traces in the detector without drawing it.
     pub fn pass(&mut self, exposure: &Exposure) -> Result<(), SimError> {
+        self.station(exposure.arm).told = Some(exposure.flexure);
         // Only the infrared detector remembers.
         if exposure.arm == Arm::Nir {
             let scene = self.scene(exposure)?;
@@ -128,6 +131,7 @@ impl Painter {
             detector: Detector::new(arm, effects, seeds),
             memory: Persistence::default(),
             view: None,
+            told: None,
             lamps: None,
             dark: None,
         })

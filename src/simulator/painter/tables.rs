@@ -21,7 +21,7 @@ const SLIT_GRID: [f64; 9] = [-6.0, -4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5, 6.0];
 const CATALOGUE: f64 = 6.0;
 
 impl Painter {
-    /// The tables that hold for one exposure.
+    /// The tables of one exposure. The geometry is told when it is not that of the exposure before in its arm.
     pub fn tables(&mut self, exposure: &Exposure) -> Result<FrameTables, SimError> {
         let mut tables = FrameTables::default();
         if exposure.arm == Arm::Acq {
@@ -34,7 +34,9 @@ impl Painter {
         let Some(entrance) = self.entrance(exposure) else { return Ok(tables) };
         let distortion = self.instrument.optics.of(exposure.arm).distortion.clone();
         let view = self.station(exposure.arm).view(exposure.arm, &exposure.flexure, &distortion).clone();
-        tables.dispersion = dispersion(&view);
+        if self.station(exposure.arm).told.replace(exposure.flexure) != Some(exposure.flexure) {
+            tables.dispersion = dispersion(&view);
+        }
         if exposure.open {
             self.on_sky_tables(exposure, &entrance, &view, &mut tables)?;
         } else {

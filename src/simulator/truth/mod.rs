@@ -4,7 +4,8 @@
 //! night.json            the plan as resolved, seeds, detectors, what is missing on purpose; the plan's text
 //! frames.csv            one line a frame: the most asked of the columns below
 //! frames/<name>.json    everything that went into one frame
-//! dispersion/<name>.csv where light of an order, a wavelength and a slit position falls while the frame is taken
+//! dispersion/<name>.csv where light of an order, a wavelength and a slit position falls, from this frame of its arm on
+//!                       until the next that has such a table
 //! lines/<name>.csv      lines of the lamps: place, electrons and width of each, through each hole
 //! traces/<name>.csv     traces of the sources on the slit
 //! spectra/<name>.fits   what an ideal extraction finds of the sky (SKY) and of each source (SOURCE0, ...), order by order
