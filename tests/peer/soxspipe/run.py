@@ -130,7 +130,7 @@ class Workspace:
         """Quality control values of a set that are out of the peer's range, as text."""
         rows = self.query("select qc_name, qc_value, qc_value_min, qc_value_max from quality_control "
                           "where sof_name = ? and qc_flag = 'fail' and qc_order = '-1'", sof)
-        return [f"{row['qc_name']} {row['qc_value']} not in {row['qc_value_min']}..{row['qc_value_max']}" for row in rows]
+        return ["{qc_name} {qc_value} not in {qc_value_min}..{qc_value_max}".format(**row) for row in rows]
 
 
 def find_python(wanted):
@@ -152,8 +152,10 @@ def install(environment, python, version):
         subprocess.run([find_python(python), "-m", "venv", environment], check=True)
         pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, f"soxspipe=={version}", *FORGOTTEN], check=True)
-    report = [environment / "bin" / "python", "-c", "from importlib.metadata import version; print(version('soxspipe'))"]
-    found = subprocess.run(report, check=True, capture_output=True, text=True).stdout.strip()
+    question = "from importlib.metadata import version; print(version('soxspipe'))"
+    ask = [environment / "bin" / "python", "-c", question]
+    answer = subprocess.run(ask, check=True, capture_output=True, text=True)
+    found = answer.stdout.strip()
     print(f"soxspipe {found} in {environment}", flush=True)
     return command.absolute()
 
@@ -234,10 +236,7 @@ def with_needs(sets, names):
 
 def choose(sets, arms, every):
     """The sets to run, in order; and what is required but has no set."""
-    if every:
-        chosen = {each.sof for each in sets.values() if each.complete}
-    else:
-        chosen = set()
+    chosen = {each.sof for each in sets.values() if every and each.complete and each.arm in arms}
     missing = []
     for arm in arms:
         # From the end of the cascade, so that calibrations are first of all those of the setup of the targets.
@@ -289,7 +288,7 @@ def reduce(workspace, each, number, limit):
 
 
 def reduce_all(workspace, chosen, limit):
-    """Run the chosen sets one by one and print a row for each."""
+    """Run the chosen sets one by one and print what came of each."""
     outcomes = {}
     for number, each in enumerate(chosen, 1):
         broken = [sof for sof in each.needs if sof in outcomes and not outcomes[sof].passed]
@@ -299,24 +298,35 @@ def reduce_all(workspace, chosen, limit):
             outcome = reduce(workspace, each, number, limit)
         outcomes[each.sof] = outcome
         word = "pass" if outcome.passed else "FAIL"
-        print(f"{word}  {each.command:13} {each.arm}  {each.stem}  {outcome.seconds:.0f} s\n      {outcome.result}", flush=True)
-        for line in outcome.failed_qc:
-            print(f"      QC: {line}", flush=True)
+        print(f"{word}  {each.command} {each.stem}\n      {outcome.result}", flush=True)
     return outcomes
+
+
+def summary(chosen, outcomes):
+    """Print one row for each run."""
+    print()
+    rows = []
+    for each in chosen:
+        outcome = outcomes[each.sof]
+        word = "pass" if outcome.passed else "FAIL"
+        rows.append((word, each.command, each.arm, f"{outcome.seconds:.0f}", each.stem, "; ".join(outcome.failed_qc)))
+    table(rows, ["", "recipe", "arm", "seconds", "set", "quality control out of range"])
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("raw", type=Path, help="folder of raw frames (*.fits)")
-    parser.add_argument("--work", type=Path, help="folder for workspace and logs, must be new or empty; kept (default: a temporary one, kept on failure)")
-    parser.add_argument("--env", type=Path, help="folder of the virtual environment, made if missing and kept (default: inside the work folder)")
-    parser.add_argument("--python", help=f"interpreter for the environment, {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer")
-    parser.add_argument("--version", default=VERSION, help="version of soxspipe to install (default: %(default)s)")
-    parser.add_argument("--spoiled", type=Path, help="names of frames that need not be indexed, one a line")
-    parser.add_argument("--limit", type=int, default=1800, help="seconds for one run of a recipe (default: %(default)s)")
-    parser.add_argument("--every", action="store_true", help="run every set, not one of each recipe and arm")
-    parser.add_argument("--prep-only", action="store_true", help="stop after prep")
-    parser.add_argument("--strict", action="store_true", help="quality control out of the peer's range is a failure")
+    option = parser.add_argument
+    option("raw", type=Path, help="folder of raw frames (*.fits)")
+    option("--work", type=Path, help="workspace, logs, environment: new or empty, kept (default: temporary, kept on failure)")
+    option("--env", type=Path, help="virtual environment to use, made if missing (default: one in the work folder)")
+    option("--python", help="interpreter for the environment, {}.{} or newer".format(*OLDEST_PYTHON))
+    option("--version", default=VERSION, help="version of soxspipe to install (default: %(default)s)")
+    option("--spoiled", type=Path, help="names of frames that need not be indexed, one a line")
+    option("--limit", type=int, default=3600, help="seconds for one run of a recipe (default: %(default)s)")
+    option("--arm", choices=ARMS, help="run the recipes of this arm only")
+    option("--every", action="store_true", help="run every set, not one of each recipe and arm")
+    option("--prep-only", action="store_true", help="stop after prep")
+    option("--strict", action="store_true", help="quality control out of the peer's range is a failure")
     return parser.parse_args()
 
 
@@ -337,21 +347,24 @@ def check(options, work):
     indexed = report_index(workspace, [frame.name for frame in frames], spoiled)
     sets = workspace.sets()
     print(f"\n{len(sets)} sets of files")
-    table([(each.recipe, each.arm, each.stem, "" if each.complete else "calibrations missing") for each in sets.values()],
-          ["recipe", "arm", "set", ""])
+    notes = {True: "", False: "calibrations missing"}
+    table([(each.recipe, each.arm, each.stem, notes[each.complete]) for each in sets.values()], ["recipe", "arm", "set", ""])
     present = {row["arm"] for row in workspace.query('select distinct "eso seq arm" as arm from raw_frames')}
-    chosen, missing = choose(sets, [arm for arm in ARMS if arm in present], options.every)
+    arms = [arm for arm in ARMS if arm in present and options.arm in (None, arm)]
+    chosen, missing = choose(sets, arms, options.every)
     print()
     for recipe, arm in missing:
         print(f"FAIL  {recipe:13} {arm}  no complete set for it")
     if options.prep_only:
         return indexed and not missing
     outcomes = reduce_all(workspace, chosen, options.limit)
+    summary(chosen, outcomes)
     passed = sum(outcome.passed for outcome in outcomes.values())
     out_of_range = [line for outcome in outcomes.values() for line in outcome.failed_qc]
     total = sum(outcome.seconds for outcome in outcomes.values())
     print(f"\n{passed} of {len(outcomes)} runs passed in {total:.0f} s, {len(out_of_range)} QC values out of range")
-    return indexed and bool(outcomes) and not missing and passed == len(outcomes) and not (options.strict and out_of_range)
+    all_passed = bool(outcomes) and passed == len(outcomes)
+    return indexed and not missing and all_passed and not (options.strict and out_of_range)
 
 
 def main():
