@@ -317,7 +317,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("raw", type=Path, help="folder of raw frames (*.fits)")
-    option("--work", type=Path, help="workspace, logs, environment: new or empty, kept (default: temporary, kept on failure)")
+    option("--work", type=Path, help="workspace, logs, environment: new or empty, kept (default: a temporary one)")
     option("--env", type=Path, help="virtual environment to use, made if missing (default: one in the work folder)")
     option("--python", help="interpreter for the environment, {}.{} or newer".format(*OLDEST_PYTHON))
     option("--version", default=VERSION, help="version of soxspipe to install (default: %(default)s)")
@@ -348,7 +348,8 @@ def check(options, work):
     sets = workspace.sets()
     print(f"\n{len(sets)} sets of files")
     notes = {True: "", False: "calibrations missing"}
-    table([(each.recipe, each.arm, each.stem, notes[each.complete]) for each in sets.values()], ["recipe", "arm", "set", ""])
+    rows = [(each.recipe, each.arm, each.stem, notes[each.complete]) for each in sets.values()]
+    table(rows, ["recipe", "arm", "set", ""])
     present = {row["arm"] for row in workspace.query('select distinct "eso seq arm" as arm from raw_frames')}
     arms = [arm for arm in ARMS if arm in present and options.arm in (None, arm)]
     chosen, missing = choose(sets, arms, options.every)
