@@ -96,6 +96,17 @@ class Workspace:
                     return None
                 raise
 
+    def why_stopped(self, code, log, limit):
+        """Why a run with this exit code failed."""
+        return f"stopped after {limit} s" if code is None else self.last_error(log)
+
+    def last_error(self, log):
+        """The line of a log that says most about why it failed."""
+        text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", (self.logs / log).read_text(errors="replace"))
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        telling = [line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b", line) or "ERROR" in line]
+        return (telling or lines or ["nothing in the log"])[-1][:200]
+
     def query(self, sql, *values):
         """Rows of the peer's database, as dictionaries."""
         connection = sqlite3.connect(f"file:{self.root}/soxspipe.db?mode=ro", uri=True)
@@ -258,13 +269,6 @@ def degrees(workspace, arm):
     return f"--poly={order}{along}"
 
 
-def last_error(text):
-    """The line of a log that says most about why it failed."""
-    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b", line) or "ERROR" in line]
-    return (telling or lines or ["nothing in the log"])[-1][:200]
-
-
 def reduce(workspace, each, number, limit):
     """Run one recipe on one set."""
     before, begin = workspace.products(), time.monotonic()
@@ -278,12 +282,11 @@ def reduce(workspace, each, number, limit):
     if code == 0 and made and (stare or made.issuperset(each.products)):
         main = [name for name in made if name in each.products] or sorted(made)
         return Outcome(True, seconds, " ".join(sorted(main)), workspace.failed_qc(each.sof))
-    if code is None:
-        result = f"stopped after {limit} s"
+    if code == 0:
+        lacking = sorted(set(each.products) - made) or ["product"]
+        result = f"no {lacking[0]}: {workspace.last_error(log)}"
     else:
-        lacking = sorted(set(each.products) - made)
-        error = last_error((workspace.logs / log).read_text(errors="replace"))
-        result = error if code else f"no {lacking[0]}: {error}"
+        result = workspace.why_stopped(code, log, limit)
     return Outcome(False, seconds, f"{result} ({log})", workspace.failed_qc(each.sof))
 
 
@@ -332,7 +335,7 @@ def arguments():
 
 def check(options, work):
     """Everything in the order it happens; whether all that is required passed."""
-    frames = sorted(options.raw.glob("*.fits"))
+    frames = sorted(path for path in options.raw.glob("*.fits") if path.is_file())
     if not frames:
         sys.exit(f"error: no *.fits in {options.raw}")
     spoiled = set(options.spoiled.read_text().split()) if options.spoiled else set()
@@ -342,7 +345,7 @@ def check(options, work):
         shutil.copyfile(frame, workspace.root / frame.name)
     code = workspace.run("00_prep.log", options.limit, "prep", str(workspace.root))
     if code != 0 or not (workspace.root / "sof").is_dir():
-        print(f"FAIL  prep: {last_error((workspace.logs / '00_prep.log').read_text(errors='replace'))}")
+        print(f"FAIL  prep: {workspace.why_stopped(code, '00_prep.log', options.limit)}")
         return False
     indexed = report_index(workspace, [frame.name for frame in frames], spoiled)
     sets = workspace.sets()
