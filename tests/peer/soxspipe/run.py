@@ -6,6 +6,7 @@ throw-away virtual environment. README.md has the options, what counts as passed
 """
 
 import argparse
+import csv
 import os
 import re
 import shutil
@@ -171,6 +172,15 @@ def install(environment, python, version):
     return command.absolute()
 
 
+def spoiled_frames(options):
+    """Names of the frames in which the simulator has put a fault. Other frames than its own have no such table."""
+    truth = options.truth or options.raw.with_name(options.raw.name + "-truth")
+    if options.truth is None and not (truth / "frames.csv").is_file():
+        return set()
+    with open(truth / "frames.csv", newline="") as lines:
+        return {row["name"] for row in csv.DictReader(lines) if row["faults"]}
+
+
 def why_ignored(row):
     """Why the peer leaves a frame out that it has indexed; None if that is not expected of it."""
     kind, slit = row["eso dpr type"], row["slit"]
@@ -220,7 +230,7 @@ def report_index(workspace, given, spoiled):
     lost = sorted(set(given) - {row["file"] for row in frames})
     print(f"\n{len(frames)} of {len(given)} frames indexed")
     for name in lost:
-        print(f"  not indexed: {name}{' (spoiled on purpose)' if name in spoiled else ''}")
+        print(f"  not indexed: {name}{' (its fault is on purpose)' if name in spoiled else ''}")
     used = {row["file"] for row in workspace.query("select distinct file from sof_map")}
     heads = ["frames", "arm", "type", "technique", "why"]
     ignored = [row for row in frames if row["ignore"]]
@@ -324,7 +334,7 @@ def arguments():
     option("--env", type=Path, help="virtual environment to use, made if missing (default: one in the work folder)")
     option("--python", help="interpreter for the environment, {}.{} or newer".format(*OLDEST_PYTHON))
     option("--version", default=VERSION, help="version of soxspipe to install (default: %(default)s)")
-    option("--spoiled", type=Path, help="names of frames that need not be indexed, one a line")
+    option("--truth", type=Path, help="truth of the night (default: RAW-truth); its frames with faults need not be indexed")
     option("--limit", type=int, default=3600, help="seconds for one run of a recipe (default: %(default)s)")
     option("--arm", choices=ARMS, help="run the recipes of this arm only")
     option("--every", action="store_true", help="run every set, not one of each recipe and arm")
@@ -338,7 +348,7 @@ def check(options, work):
     frames = sorted(path for path in options.raw.glob("*.fits") if path.is_file())
     if not frames:
         sys.exit(f"error: no *.fits in {options.raw}")
-    spoiled = set(options.spoiled.read_text().split()) if options.spoiled else set()
+    spoiled = spoiled_frames(options)
     command = install(options.env or work / "env", options.python, options.version)
     workspace = Workspace(work, command)
     for frame in frames:
@@ -373,6 +383,7 @@ def check(options, work):
 
 def main():
     options = arguments()
+    options.raw = options.raw.absolute()
     work = (options.work or Path(tempfile.mkdtemp(prefix="soxspipe-"))).absolute()
     if work.is_dir() and any(work.iterdir()):
         sys.exit(f"error: {work} is not empty\nhint: the workspace must be a fresh one")
