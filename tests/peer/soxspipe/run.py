@@ -334,7 +334,7 @@ def arguments():
     option("--env", type=Path, help="virtual environment to use, made if missing (default: one in the work folder)")
     option("--python", help="interpreter for the environment, {}.{} or newer".format(*OLDEST_PYTHON))
     option("--version", default=VERSION, help="version of soxspipe to install (default: %(default)s)")
-    option("--truth", type=Path, help="truth of the night (default: RAW-truth); its frames with faults need not be indexed")
+    option("--truth", type=Path, help="truth of the night (default: RAW-truth): its spoiled frames need not be indexed")
     option("--limit", type=int, default=3600, help="seconds for one run of a recipe (default: %(default)s)")
     option("--arm", choices=ARMS, help="run the recipes of this arm only")
     option("--every", action="store_true", help="run every set, not one of each recipe and arm")
