@@ -203,6 +203,10 @@ def why_left_over(row):
         return "NIR lamp off: the peer uses the master dark"
     if row["set_size"] != row["eso tpl nexp"]:
         return f"template has {row['set_size']} of {row['eso tpl nexp']} frames"
+    if row["eso dpr tech"] == "ECHELLE,SLIT" and row["eso dpr type"] == "LAMP,WAVE":
+        return "arc through a slit: no recipe begins with it"
+    if row["eso dpr tech"] == "ECHELLE,SLIT" and row["set_size"] < 5:
+        return "the peer wants five flats"
     return "no recipe for it, or a calibration is missing"
 
 
