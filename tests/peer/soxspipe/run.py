@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# The newest version this script was run with from end to end, and what its own requirements forget.
+# The version that the facts about the peer come from, and what its own requirements forget.
 VERSION = "0.17.4"
 FORGOTTEN = ["six"]
 OLDEST_PYTHON = (3, 12)
@@ -53,7 +53,7 @@ class FrameSet:
 
     @property
     def command(self):
-        return self.recipe.removesuffix("_obj")
+        return "offset" if self.recipe == "offset_std" else self.recipe.removesuffix("_obj")
 
     @property
     def stem(self):
@@ -110,7 +110,7 @@ class Workspace:
 
     def query(self, sql, *values):
         """Rows of the peer's database, as dictionaries."""
-        connection = sqlite3.connect(f"file:{self.root}/soxspipe.db?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{(self.root / 'soxspipe.db').as_uri()}?mode=ro", uri=True)
         connection.row_factory = sqlite3.Row
         try:
             return [dict(row) for row in connection.execute(sql, values)]
@@ -182,7 +182,7 @@ def spoiled_frames(options):
 
 
 def why_ignored(row):
-    """Why the peer leaves a frame out that it has indexed; None if that is not expected of it."""
+    """Why the peer leaves a frame out that it has indexed."""
     kind, slit = row["eso dpr type"], row["slit"]
     if row["eso seq arm"] == "ACQ":
         return "acquisition camera: not reduced by the peer"
@@ -201,6 +201,8 @@ def why_left_over(row):
     """Why a frame that the peer takes as valid or could take is in none of its sets."""
     if row["eso seq arm"] == "NIR" and row["eso dpr tech"] == "IMAGE" and row["eso dpr type"] != "DARK":
         return "NIR lamp off: the peer uses the master dark"
+    if row["simulation"]:
+        return "header says simulation (SWSIM)"
     if row["set_size"] != row["eso tpl nexp"]:
         return f"template has {row['set_size']} of {row['eso tpl nexp']} frames"
     if row["eso dpr tech"] == "ECHELLE,SLIT" and row["eso dpr type"] == "LAMP,WAVE":
@@ -277,28 +279,29 @@ def choose(sets, arms, every):
 
 def degrees(workspace, arm):
     """`--poly` for order_centres with the degrees of the settings: 0.19.0 refuses to run without the option."""
-    arms = workspace.root.joinpath("soxspipe.yaml").read_text().split("soxs-order-centres:")[1].split("\nsoxs-")[0]
-    lines = arms.split(f"    {arm.lower()}:\n")[1]
-    order, along = (re.search(rf"^\s+{key}: *(\d)", lines, re.M).group(1) for key in ("order-deg", "disp-axis-deg"))
-    return f"--poly={order}{along}"
+    settings = (workspace.root / "soxspipe.yaml").read_text()
+    block = re.search(rf"^soxs-order-centres:.*?^    {arm.lower()}:(.*?)(?=^ {{0,4}}\S|\Z)", settings, re.M | re.S)
+    found = [re.search(rf"^\s+{key}: *(\d)", block.group(1), re.M) for key in ("order-deg", "disp-axis-deg")]
+    return ["--poly=" + "".join(digit.group(1) for digit in found)]
 
 
 def reduce(workspace, each, number, limit):
     """Run one recipe on one set."""
     before, begin = workspace.products(), time.monotonic()
     log = f"{number:02}_{each.command}_{each.stem}.log"
-    options = [degrees(workspace, each.arm)] if each.recipe == "order_centres" else []
+    options = degrees(workspace, each.arm) if each.recipe == "order_centres" else []
     code = workspace.run(log, limit, each.command, f"sof/{each.sof}", *options)
     seconds = time.monotonic() - begin
     made = workspace.products() - before
-    # A stare set of several frames is written frame by frame, under names the database does not foresee.
-    stare = each.recipe.startswith("stare") and any("EXTRACTED_MERGED" in name for name in made)
-    if code == 0 and made and (stare or made.issuperset(each.products)):
-        main = [name for name in made if name in each.products] or sorted(made)
+    lacking = sorted(set(each.products) - made)
+    if each.recipe.startswith("stare") and any("EXTRACTED_MERGED" in name for name in made):
+        # A stare set of several frames is written frame by frame, under names the database does not foresee.
+        lacking = [name for name in lacking if "EXTRACTED_MERGED" not in name]
+    if code == 0 and made and not lacking:
+        main = [name for name in made if name in each.products] or made
         return Outcome(True, seconds, " ".join(sorted(main)), workspace.failed_qc(each.sof))
     if code == 0:
-        lacking = sorted(set(each.products) - made) or ["product"]
-        result = f"no {lacking[0]}: {workspace.last_error(log)}"
+        result = f"no {(lacking or ['product'])[0]}: {workspace.last_error(log)}"
     else:
         result = workspace.why_stopped(code, log, limit)
     return Outcome(False, seconds, f"{result} ({log})", workspace.failed_qc(each.sof))
@@ -391,7 +394,10 @@ def main():
     work = (options.work or Path(tempfile.mkdtemp(prefix="soxspipe-"))).absolute()
     if work.is_dir() and any(work.iterdir()):
         sys.exit(f"error: {work} is not empty\nhint: the workspace must be a fresh one")
-    passed = check(options, work)
+    try:
+        passed = check(options, work)
+    except subprocess.CalledProcessError as failed:
+        sys.exit(f"error: {failed}")
     if passed and not options.work:
         shutil.rmtree(work)
     else:
