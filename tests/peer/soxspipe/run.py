@@ -151,7 +151,7 @@ def find_python(wanted):
     for candidate in candidates:
         path = shutil.which(candidate)
         question = [path, "-c", f"import sys; sys.exit(sys.version_info < {OLDEST_PYTHON})"]
-        if path and subprocess.run(question).returncode == 0:
+        if path and subprocess.run(question, stderr=subprocess.DEVNULL).returncode == 0:
             return path
     sys.exit(f"error: no Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer among {', '.join(candidates)}\n"
              "hint: name one with --python")
@@ -392,12 +392,16 @@ def main():
     options = arguments()
     options.raw = options.raw.absolute()
     work = (options.work or Path(tempfile.mkdtemp(prefix="soxspipe-"))).absolute()
-    if work.is_dir() and any(work.iterdir()):
+    work.mkdir(parents=True, exist_ok=True)
+    if any(work.iterdir()):
         sys.exit(f"error: {work} is not empty\nhint: the workspace must be a fresh one")
     try:
         passed = check(options, work)
     except subprocess.CalledProcessError as failed:
         sys.exit(f"error: {failed}")
+    finally:
+        if not any(work.iterdir()):
+            work.rmdir()
     if passed and not options.work:
         shutil.rmtree(work)
     else:
