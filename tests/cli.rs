@@ -308,7 +308,7 @@ fn a_recipe_names_the_wrong_frame_and_the_wrong_parameter() {
     let frames: Vec<String> = plan
         .frames(7)
         .expect("a night")
-        .map(|frame| write(&frame, folder.path()).expect("written").to_string_lossy().into_owned())
+        .map(|frame| write(&frame.expect("drawn"), folder.path()).expect("written").to_string_lossy().into_owned())
         .collect();
     let run = |more: &[&str]| {
         let frames: Vec<&str> = frames.iter().map(String::as_str).collect();

@@ -374,6 +374,7 @@ async fn every_product_is_made_once_and_delivered_once_whenever_the_daemon_is_ki
     std::fs::create_dir(&staging).expect("a folder");
     let raw = scene.path("raw");
     let frames = plan().frames(seed).expect("a plan").map(|frame| {
+        let frame = frame.expect("drawn");
         let path = simulator::write(&frame, &staging).expect("written");
         let landed = raw.join(path.file_name().expect("a name"));
         (path, landed)

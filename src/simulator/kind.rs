@@ -118,9 +118,7 @@ impl FrameKind {
         match self {
             PinholeFlat | SlitFlat => &[Lamp::Qth],
             DeuteriumFlat => &[Lamp::D2],
-            PinholeArc | MultiPinholeArc | SlitArc if arm == Arm::Nir => {
-                &[Lamp::Ar, Lamp::Ne, Lamp::Hg, Lamp::Xe]
-            }
+            PinholeArc | MultiPinholeArc | SlitArc if arm == Arm::Nir => &[Lamp::Ar, Lamp::Ne, Lamp::Hg, Lamp::Xe],
             PinholeArc | MultiPinholeArc | SlitArc => &[Lamp::ThAr],
             _ => &[],
         }

@@ -10,7 +10,7 @@ fn start() -> Timestamp {
 }
 
 fn one(template: TemplatePlan, seed: u64) -> SimFrame {
-    NightPlan::new(start()).with(template).frames(seed).expect("a valid plan").next().expect("a frame")
+    NightPlan::new(start()).with(template).frames(seed).expect("a valid plan").next().expect("a frame").expect("drawn")
 }
 
 fn ccd(frame: &SimFrame) -> &Array2<u16> {
@@ -88,7 +88,7 @@ fn same_seed_same_bytes_on_any_number_of_threads_and_another_seed_others() {
     let plan = NightPlan::new(start()).with(TemplatePlan::nir_dark(10.0, 2));
     let draw = |seed: u64, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        pool.install(|| plan.frames(seed).expect("a valid plan").collect::<Vec<_>>())
+        pool.install(|| plan.frames(seed).expect("a valid plan").collect::<Result<Vec<_>, _>>().expect("drawn"))
     };
     let frames = draw(1, 1);
     assert!(frames == draw(1, 3));

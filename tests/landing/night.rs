@@ -51,7 +51,8 @@ impl Night {
             .with(TemplatePlan::vis_bias(2, half, 3))
             .with(sky)
             .with(TemplatePlan::nir_dark(10.0, 3));
-        let drawn: Vec<SimFrame> = plan.frames(20_260_310).expect("a possible night").collect();
+        let drawn: Vec<SimFrame> =
+            plan.frames(20_260_310).expect("a possible night").map(|frame| frame.expect("drawn")).collect();
         let (dark, mut vis): (Vec<_>, Vec<_>) =
             drawn.into_iter().partition(|frame| matches!(frame.pixels, Pixels::F32(_)));
         let mut take = |count: usize| -> Vec<Frame> { vis.drain(..count).map(Frame::of).collect() };

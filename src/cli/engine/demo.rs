@@ -167,6 +167,7 @@ async fn land_all(
     let (sender, mut frames) = tokio::sync::mpsc::channel::<PathBuf>(2);
     let simulating = tokio::task::spawn_blocking(move || -> Result<(), CliError> {
         for frame in plan.frames(SEED).map_err(|error| engine_error(&error))? {
+            let frame = frame.map_err(|error| engine_error(&error))?;
             let path = simulator::write(&frame, &folder).map_err(|error| engine_error(&error))?;
             if sender.blocking_send(path).is_err() {
                 break;

@@ -154,12 +154,13 @@ fn nodding_goes_a_b_b_a_and_offsets_tell_target_from_sky() {
         name: "X".to_string(),
         ra: 150.0,
         dec: -30.0,
-        spectrum: Some("template:transient".to_string()),
+        spectrum: Some("template:blue-transient".to_string()),
         magnitude: Some(17.0),
         band: Default::default(),
         along: 0.5,
         across: 0.0,
         extent: 0.0,
+        slit_angle: 0.0,
         companions: Vec::new(),
     };
     let offsets = taken(TemplatePlan {

@@ -55,7 +55,7 @@ const BLAZE_WIDTH: f64 = 0.6;
 /// Share of the light that goes to NIR. Published: the VIS efficiency halves between 803 and 812 nm, stays level to 830 nm
 /// and ends at 850 nm. That some light goes astray below is assumed: order 24 would else end in the dark.
 static DICHROIC: LazyLock<Table> = LazyLock::new(|| {
-    let knots = [(780.0, 0.07), (803.0, 0.07), (812.0, 0.5), (830.0, 0.5), (850.0, 1.0), (860.0, 1.0)];
+    let knots = [(775.0, 0.0), (792.0, 0.07), (803.0, 0.07), (812.0, 0.5), (830.0, 0.5), (850.0, 1.0), (860.0, 1.0)];
     Table::smooth(&knots, STEP, Beyond::Hold)
 });
 

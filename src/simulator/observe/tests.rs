@@ -307,7 +307,7 @@ fn one_effect_can_have_a_seed_of_its_own() {
         let text = SHIPPED[1].text.replacen("seed = 1\n", &format!("seed = 1\n[seeds]\n{seeds}\n"), 1);
         let plan = Plan::parse("t", &text).unwrap_or_else(|error| panic!("{error}"));
         let exposure = plan.night.exposures().expect("valid").remove(0);
-        Painter::new(plan.night.seeds).paint(&exposure)
+        Painter::new(&plan.night).expect("known spectra").paint(&exposure).expect("drawn")
     };
     let (usual, other) = (with(""), with("offset = 99"));
     assert_ne!(usual.truth.offset, other.truth.offset);

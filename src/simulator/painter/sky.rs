@@ -113,8 +113,9 @@ fn read(name: &str, folder: &std::path::Path) -> Result<Spectrum, String> {
         Some(("template", template)) => Spectrum::template(template).map_err(told),
         Some(("table", file)) => {
             let path: PathBuf = folder.join(file);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| format!("cannot read {}: {error}; paths are taken from the plan's folder", path.display()))?;
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                format!("cannot read {}: {error}; paths are taken from the plan's folder", path.display())
+            })?;
             Spectrum::parse(file, &text).map_err(told)
         }
         _ => Err(format!("{name:?} is no spectrum; give standard:NAME, template:NAME or table:FILE")),

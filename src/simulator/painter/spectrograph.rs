@@ -85,8 +85,7 @@ impl Painter {
         if let Some((_, image)) = self.station(exposure.arm).lamps.as_ref().filter(|(of, _)| *of == key) {
             return image.clone();
         }
-        let mut parts: Vec<Light> =
-            exposure.lamps.iter().map(|lit| lit.lamp.light(exposure.arm, lit.level)).collect();
+        let mut parts: Vec<Light> = exposure.lamps.iter().map(|lit| lit.lamp.light(exposure.arm, lit.level)).collect();
         if exposure.arm == Arm::Nir {
             parts.push(thermal_light());
         }
@@ -146,10 +145,8 @@ impl Painter {
         let (chip, fringing) = (station.detector.chip().clone(), station.detector.effects().fringing);
         let fringe = |x: f64, y: f64, wavelength: f64| chip.fringe(x, y, wavelength, fringing);
         let efficiency = |order: u8, wavelengths: &[f64]| throughput::efficiency(arm, order, wavelengths);
-        let beams: Vec<Beam<'_>> = light
-            .iter()
-            .map(|(light, shape)| Beam { light, efficiency: &efficiency, shape: shape.clone() })
-            .collect();
+        let beams: Vec<Beam<'_>> =
+            light.iter().map(|(light, shape)| Beam { light, efficiency: &efficiency, shape: shape.clone() }).collect();
         let view = station.view(arm, &exposure.flexure, &distortion);
         let response: Option<&(dyn Fn(f64, f64, f64) -> f64 + Sync)> =
             if arm == Arm::Vis && fringing > 0.0 { Some(&fringe) } else { None };

@@ -5,9 +5,7 @@ use super::super::camera::extract as catalogue;
 use super::super::exposure::Exposure;
 use super::super::light::{Light, throughput};
 use super::super::optics::{Beam, Entrance, Shape, View, extract, line_spread};
-use super::super::truth::tables::{
-    DispersionRow, FrameTables, LineRow, SpectrumTable, TraceRow,
-};
+use super::super::truth::tables::{DispersionRow, FrameTables, LineRow, SpectrumTable, TraceRow};
 use super::Painter;
 use super::spectrograph::HOLE;
 use crate::instrument::format::Axis;
@@ -127,8 +125,7 @@ impl Painter {
                     grid.wavelengths().get(index.round() as usize).copied().filter(|_| index >= 0.0)
                 }) {
                     let slit = shape.along.at(wavelength);
-                    let spread =
-                        line_spread(view, &focus, entrance, &Shape::Source(shape.clone()), order, wavelength);
+                    let spread = line_spread(view, &focus, entrance, &Shape::Source(shape.clone()), order, wavelength);
                     let (x, y) = on_detector(view, order, wavelength, slit, spread.shift);
                     tables.traces.push(TraceRow {
                         source: number,

@@ -177,8 +177,10 @@ impl Plan {
         }
         // What only spectra, clocks, detectors and the sky can tell.
         if let Err(SimError::Spectrum { target, problem }) = Painter::new(&night) {
-            let from = file.targets.iter().find(|entry| entry.get_ref().name == target).map_or(0, |entry| entry.span().start);
-            return Err(PlanError::Template { file: name.to_string(), line: line_of(text, from), part: format!("target {target}"), problem });
+            let from =
+                file.targets.iter().find(|entry| entry.get_ref().name == target).map_or(0, |entry| entry.span().start);
+            let place = format!("{name}:{}", line_of(text, from));
+            return Err(PlanError::Template { place, part: format!("target {target}"), problem });
         }
         night.exposures().map_err(|error| match error {
             SimError::Plan { template, problem, .. } => {

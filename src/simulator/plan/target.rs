@@ -78,8 +78,7 @@ impl Target {
             extent: self.extent,
             slit_angle: self.slit_angle,
         });
-        let companions =
-            self.companions.iter().map(|source| Source { slit_angle: self.slit_angle, ..source.clone() });
+        let companions = self.companions.iter().map(|source| Source { slit_angle: self.slit_angle, ..source.clone() });
         main.chain(companions).collect()
     }
 

@@ -11,15 +11,7 @@ fn neighbours_in_a_row_are_one_run() {
 
 #[test]
 fn a_table_explains_its_columns() {
-    let row = LineRow {
-        order: 3,
-        wavelength: 500.25,
-        slit: -5.5,
-        x: 1.5,
-        y: 2.0,
-        flux: 1e4,
-        fwhm: 1.75,
-    };
+    let row = LineRow { order: 3, wavelength: 500.25, slit: -5.5, x: 1.5, y: 2.0, flux: 1e4, fwhm: 1.75 };
     let text = csv([row]);
     assert_eq!(text.lines().filter(|line| line.starts_with("# ")).count(), LineRow::COLUMNS.len());
     assert!(text.starts_with("# order: order number\n"), "{text}");
