@@ -132,7 +132,7 @@ fn nothing_is_written_when_something_is_wrong() {
 fn plans_and_exposures_are_listed_without_drawing() {
     let folder = folder();
     let plans = out(&soxsd(folder.path(), &["simulate", "--plans"]));
-    for plan in ["full        206  a whole night in all modes", "quick", "extreme", "faults", "missing"] {
+    for plan in ["full        208  a whole night in all modes", "quick", "extreme", "faults", "missing"] {
         assert!(plans.contains(plan), "{plan}: {plans}");
     }
     let list = soxsd(folder.path(), &["simulate", "night.toml", "--list"]);
