@@ -72,7 +72,7 @@ fn a_night_lands_with_its_truth_beside_it_and_the_table_counts_it() {
     assert!(frames.keys().all(|name| name.starts_with("SOXS.2026-03-10T18:")), "{:?}", frames.keys());
     assert_eq!(files(&folder.path().join("raw-truth/frames")).len(), 4);
     let list: Vec<String> = files(&folder.path().join("raw-truth")).into_keys().collect();
-    assert_eq!(list, ["frames.csv", "night.json"]);
+    assert_eq!(list, ["detector_ACQ.fits", "frames.csv", "night.json"]);
 
     let again = soxsd(folder.path(), &["simulate", "night.toml", "--out", "raw"]);
     assert_eq!(again.status.code(), Some(2));
