@@ -1,5 +1,6 @@
 //! The arrows of the house point one way: each room may use only the rooms listed for it, and each foreign language
-//! (SQL, cfitsio, HTTP) is spoken in one room only.
+//! (SQL, cfitsio, HTTP) is spoken in one room only. What must give the same bits on every machine calls no function that
+//! the machine rounds as it likes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,17 @@ const SPOKEN_IN: [(&str, &[&str]); 8] = [
     ("SystemTime::now", &[]),
 ];
 
+/// Methods of floating-point numbers whose last bit depends on the machine's C library, or on the compiler. `sqrt`,
+/// `abs`, `round`, `to_radians` and the like are exact, or plain products.
+const ROUNDED_BY_THE_MACHINE: [&str; 30] = [
+    "exp", "exp2", "exp_m1", "ln", "ln_1p", "log", "log2", "log10", "powf", "powi", "sin", "cos", "tan", "sin_cos",
+    "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "hypot", "cbrt", "gamma",
+    "ln_gamma", "erf", "erfc",
+];
+
+/// Code whose results are promised bit by bit: the simulator, and the geometry that it draws with.
+const SAME_BITS_EVERYWHERE: [&str; 2] = ["simulator/", "instrument/format/"];
+
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
@@ -171,4 +183,58 @@ fn every_language_is_spoken_in_its_room() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What breaks the promise of the same bits in a piece of code: a method (`x.exp()`, `f64::exp`), or a Fourier transform
+/// that chooses its instructions, and with them its rounding, by the processor.
+fn rounded_by_the_machine(code: &str) -> Vec<String> {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let mut found = Vec::new();
+    for method in ROUNDED_BY_THE_MACHINE {
+        let call = format!(".{method}(");
+        let path = |float: &str| {
+            let name = format!("{float}::{method}");
+            code.match_indices(&name).any(|(at, _)| ends(&code[at + name.len()..]))
+        };
+        if code.contains(&call) || path("f64") || path("f32") {
+            found.push(method.to_string());
+        }
+    }
+    for planner in ["FftPlanner", "FftPlannerAvx", "FftPlannerSse", "FftPlannerNeon", "FftPlannerWasmSimd"] {
+        if code.match_indices(planner).any(|(at, _)| ends(&code[at + planner.len()..])) {
+            found.push(planner.to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn simulated_bits_are_the_same_on_every_machine() {
+    let mut wrong = Vec::new();
+    let mut read = 0;
+    for (below, _, code) in rooms() {
+        if SAME_BITS_EVERYWHERE.iter().any(|start| below.starts_with(start)) {
+            read += 1;
+            wrong.extend(rounded_by_the_machine(&code).into_iter().map(|word| format!("{below} says {word}")));
+        }
+    }
+    assert!(read > 60, "only {read} files of the simulator were found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_breach_of_the_same_bits_would_be_seen() {
+    for (code, word) in [
+        ("let y = (-x).exp();", "exp"),
+        ("let y = x.powi(2);", "powi"),
+        ("values.iter().copied().map(f64::ln)", "ln"),
+        ("f32::sin(x)", "sin"),
+        ("let mut planner = FftPlanner::new();", "FftPlanner"),
+        ("planner: FftPlanner<f64>", "FftPlanner"),
+    ] {
+        assert_eq!(rounded_by_the_machine(code), [word], "{code}");
+    }
+    for code in ["math::exp(x)", "x.sqrt().abs()", "FftPlannerScalar::new()", "f64::ln_table", "libm::exp(x)"] {
+        assert!(rounded_by_the_machine(code).is_empty(), "{code}");
+    }
 }
