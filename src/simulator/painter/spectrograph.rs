@@ -35,13 +35,17 @@ impl Painter {
         } else {
             self.lamps(exposure, &entrance)
         };
-        let lamp = 1.0 + self.flicker(exposure) * self.deviate(Effect::Lamps, exposure.number, 0);
-        let factor = exposure.exptime * if exposure.lamps.is_empty() { 1.0 } else { lamp.max(0.0) };
-        Ok(Some(rate.mapv(|electrons| (f64::from(electrons) * factor) as f32)))
+        let seconds = self.bright_seconds(exposure);
+        Ok(Some(rate.mapv(|electrons| (f64::from(electrons) * seconds) as f32)))
     }
 
-    fn flicker(&self, exposure: &Exposure) -> f64 {
-        self.instrument.spectrograph(exposure.arm).flicker
+    /// The exposure time, longer or shorter as lamps were brighter or fainter than usual.
+    pub(super) fn bright_seconds(&self, exposure: &Exposure) -> f64 {
+        if exposure.lamps.is_empty() {
+            return exposure.exptime;
+        }
+        let flicker = self.instrument.spectrograph(exposure.arm).flicker;
+        exposure.exptime * (1.0 + flicker * self.deviate(Effect::Lamps, exposure.number, 0)).max(0.0)
     }
 
     /// What stands in the slit plane; `None` if nothing passes.

@@ -5,6 +5,7 @@ use super::super::camera::extract as catalogue;
 use super::super::exposure::Exposure;
 use super::super::light::{Light, throughput};
 use super::super::optics::{Beam, Entrance, Shape, View, extract, line_spread};
+use super::super::plan::Shutter;
 use super::super::truth::tables::{DispersionRow, FrameTables, LineRow, SpectrumTable, TraceRow};
 use super::Painter;
 use super::spectrograph::HOLE;
@@ -22,9 +23,12 @@ impl Painter {
     /// The tables of one exposure. The geometry is told when it is not that of the exposure before in its arm.
     pub fn tables(&mut self, exposure: &Exposure) -> Result<FrameTables, SimError> {
         let mut tables = FrameTables::default();
+        if exposure.shutter == Shutter::StuckClosed {
+            return Ok(tables);
+        }
         if exposure.arm == Arm::Acq {
             if exposure.kind.on_sky() {
-                tables.sources = Some(self.field_light(exposure)?.truth.csv());
+                tables.field = Some(self.field_light(exposure)?.truth);
                 tables.catalogue = catalogue(&self.sky_around(exposure)?, CATALOGUE);
             }
             return Ok(tables);
@@ -52,6 +56,7 @@ impl Painter {
             Entrance::Slit { .. } => vec![0.0],
         };
         let shape = self.instrument.optics.of(exposure.arm).surface();
+        let seconds = self.bright_seconds(exposure);
         let mut rows = Vec::new();
         for order in view.format().orders() {
             for line in &light.lines {
@@ -76,7 +81,7 @@ impl Painter {
                         slit,
                         x,
                         y,
-                        flux: rate * area * shape.brightness(slit, view.format().slit_length()) * exposure.exptime,
+                        flux: rate * area * shape.brightness(slit, view.format().slit_length()) * seconds,
                         fwhm: spread.fwhm,
                     });
                 }

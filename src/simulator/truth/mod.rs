@@ -115,8 +115,9 @@ impl TruthFolder {
         self.part("dispersion", &stem, &tables.dispersion)?;
         self.part("lines", &stem, &tables.lines)?;
         self.part("traces", &stem, &tables.traces)?;
-        if let Some(sources) = &tables.sources {
-            self.text(&format!("fields/{stem}.csv"), sources)?;
+        if let Some(field) = &tables.field {
+            self.text(&format!("fields/{stem}.csv"), &field.csv())?;
+            self.json(&format!("fields/{stem}.json"), &serde_json::to_value(field).unwrap_or_default())?;
         }
         for (file, rows) in &tables.catalogue {
             self.text(&format!("catalogue/{file}"), &(rows.join("\n") + "\n"))?;

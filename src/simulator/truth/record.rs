@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::simulator::detector::Camera;
 use crate::simulator::exposure::Exposure;
-use crate::simulator::{Pixels, SimFrame, header};
+use crate::simulator::{SimFrame, header};
 
 /// Columns of `frames.csv`, and where their values stand in the record.
 const COLUMNS: [(&str, &str); 20] = [
@@ -99,21 +99,13 @@ pub(super) fn frame(exposure: &Exposure, frame: &SimFrame, bytes: usize) -> Valu
         "detector": camera(&exposure.camera),
         "offset": truth.offset,
         "level": truth.level,
-        "saturated": saturated(&frame.pixels),
+        "saturated": truth.saturated.len(),
         "hot_pixels": truth.hot.iter().filter(|rate| **rate > 0.0).count(),
         "cosmic_pixels": truth.cosmics.len(),
         "cosmics": runs(&truth.cosmics),
         "faults": exposure.faults,
         "bytes": bytes,
     })
-}
-
-/// Pixels at the end of the range of the converter; floating-point frames have none.
-fn saturated(pixels: &Pixels) -> usize {
-    match pixels {
-        Pixels::U16(pixels) => pixels.iter().filter(|pixel| **pixel == u16::MAX).count(),
-        Pixels::F32(_) => 0,
-    }
 }
 
 /// Sorted pixels as runs `[row, first column, length]`.

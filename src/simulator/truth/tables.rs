@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::fits::{ColumnData, ColumnValues};
+use crate::simulator::camera::CameraTruth;
 use crate::simulator::optics::Collected;
 
 /// A row of a table.
@@ -154,8 +155,8 @@ pub struct FrameTables {
     pub traces: Vec<TraceRow>,
     /// Spectra of the sky and of sources.
     pub spectra: Vec<SpectrumTable>,
-    /// Sources in a picture of the acquisition camera, as CSV.
-    pub sources: Option<String>,
+    /// A picture of the acquisition camera: zero point, relation of sky and pixels, and every source.
+    pub field: Option<CameraTruth>,
     /// Rows of the star catalogue around the pointing, by the name of their file.
     pub catalogue: BTreeMap<String, Vec<String>>,
 }
