@@ -20,10 +20,16 @@ const MORE: &str = "\
 A plan is a TOML file: title, start, seed, [conditions], [flexure.VIS], [[target]], [[template]] with faults. The shipped
 plans under config/nights show all of it; `soxsd simulate --plans` lists them.
 
-The truth is a folder of its own: night.json (the plan as resolved, seeds, detectors), frames.csv (one line a frame),
-frames/<name>.json (lamps, sources, conditions, flexure, gain, read noise, cosmic rays as runs [row, first column, length],
-faults with their parameters), and with --expected expected/<name>.fits: electrons without noise, and the pixels that
-cosmic rays hit. A frame's truth is written before the frame.
+The truth is a folder of its own, and a frame's truth is written before the frame:
+  night.json               the plan as resolved, seeds, detectors
+  frames.csv               one line a frame
+  frames/NAME.json         lamps, sources, conditions, flexure, gain, read noise, cosmic rays as runs [row, first column,
+                           length], faults with their parameters
+  dispersion/, lines/      where light and each line of the lamps fall; traces/ likewise for sources
+  spectra/NAME.fits        what an ideal extraction finds of the sky and of each source
+  fields/, catalogue/      stars in the pictures of the camera, and in the star catalogue around them
+  detector_ARM.fits        response, hot pixels, defects
+  expected/NAME.fits       with --expected: electrons without noise, and the pixels that cosmic rays hit
 
 Same plan and seed, same bytes, on any machine and any number of threads.";
 
@@ -59,7 +65,7 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub list: bool,
     /// Show the shipped plans
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["plan", "out", "list"])]
     pub plans: bool,
     /// Output as JSON
     #[arg(long)]
@@ -94,7 +100,7 @@ struct Made<'a> {
 /// Simulate a night, or show what it would be.
 pub fn simulate(args: &SimulateArgs) -> CliResult {
     let Some(name) = args.plan.as_deref().filter(|_| !args.plans) else {
-        return shipped();
+        return shipped(args.json);
     };
     let mut plan = Plan::load(name).map_err(|error| plan_error(&error))?;
     if let Some(seed) = args.seed {
@@ -167,14 +173,28 @@ fn bar() -> ProgressBar {
     bar
 }
 
-fn shipped() -> CliResult {
-    let columns = [text("plan", 0), number("frames", 0), prose("what", 0)];
-    let mut rows = Vec::new();
+/// A shipped plan, for `--plans`.
+#[derive(Serialize)]
+struct ShippedPlan {
+    name: &'static str,
+    frames: usize,
+    title: String,
+}
+
+fn shipped(json: bool) -> CliResult {
+    let mut plans = Vec::new();
     for shipped in &SHIPPED {
         let plan = Plan::parse(shipped.name, shipped.text).map_err(|error| plan_error(&error))?;
         let frames = plan.night.exposures().map_err(|error| sim_error(&error))?.len();
-        rows.push(vec![shipped.name.to_string(), frames.to_string(), plan.title]);
+        plans.push(ShippedPlan { name: shipped.name, frames, title: plan.title });
     }
+    if json {
+        output::json(&plans)?;
+        return Ok(OK);
+    }
+    let columns = [text("plan", 0), number("frames", 0), prose("what", 0)];
+    let rows: Vec<Vec<String>> =
+        plans.into_iter().map(|plan| vec![plan.name.to_string(), plan.frames.to_string(), plan.title]).collect();
     output::print(&table::render(&columns, &rows, table::terminal_width()))?;
     Ok(OK)
 }
