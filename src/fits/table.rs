@@ -215,7 +215,7 @@ fn layout(header: &Header, field: i64) -> Result<Layout, String> {
     let digits = form.bytes().take_while(u8::is_ascii_digit).count();
     let repeat: usize = if digits == 0 { 1 } else { form[..digits].parse().unwrap_or(0) };
     let refuse = || format!("TFORM{field} = {form:?}; only D, E, K, J, I, B and nA are read");
-    let code = form.bytes().nth(digits).filter(|_| form.len() == digits + 1).ok_or_else(refuse)?;
+    let code = form.as_bytes().get(digits).copied().filter(|_| form.len() == digits + 1).ok_or_else(refuse)?;
     let width = match (code, repeat) {
         (b'A', _) => repeat,
         (b'D' | b'K', 1) => 8,

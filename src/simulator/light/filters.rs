@@ -65,6 +65,7 @@ struct Filters {
     filter: Vec<Filter>,
 }
 
+#[allow(clippy::expect_used)]
 static FILTERS: LazyLock<Vec<Filter>> = LazyLock::new(|| {
     // The embedded table is part of the program: the tests read it, so this cannot fail.
     let filters: Filters =
@@ -110,6 +111,7 @@ impl Band {
     }
 
     /// The figures of the band.
+    #[allow(clippy::expect_used)]
     pub fn filter(self) -> &'static Filter {
         // Every band has an entry: the tests look all of them up.
         FILTERS.iter().find(|filter| filter.band == self).expect("every band is in the embedded table")

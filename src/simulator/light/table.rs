@@ -177,6 +177,7 @@ pub(super) fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
 
 /// A field of a row of a table of the program. The tables are part of the program, and the tests read each of them: a
 /// field that cannot be read never leaves the workshop.
+#[allow(clippy::panic)]
 pub(super) fn field<T: FromStr>(row: &[&str], column: usize) -> T {
     let text = row.get(column).copied().unwrap_or_default();
     let Ok(value) = text.parse() else { panic!("embedded table: '{text}' in column {column} of {row:?}") };

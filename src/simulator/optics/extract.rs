@@ -52,7 +52,7 @@ pub fn extract(view: &View, focus: &Focus, entrance: &Entrance, beam: &Beam<'_>)
 
 /// Wavelength and dispersion at a sample with its fraction.
 fn at(grid: &super::Grid, index: f64) -> Option<(f64, f64)> {
-    if !(index >= 0.0) {
+    if index.is_nan() || index < 0.0 {
         return None;
     }
     let (left, part) = (index as usize, index.fract());
@@ -62,7 +62,7 @@ fn at(grid: &super::Grid, index: f64) -> Option<(f64, f64)> {
 
 /// Mean of straight lines through samples, from one place to another; `None` where they do not reach.
 fn mean(samples: &[f64], from: f64, to: f64) -> Option<f64> {
-    if !(from >= 0.0) || to >= (samples.len().saturating_sub(1)) as f64 {
+    if from.is_nan() || from < 0.0 || to >= (samples.len().saturating_sub(1)) as f64 {
         return None;
     }
     let value = |at: f64| {

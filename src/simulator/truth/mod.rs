@@ -112,9 +112,9 @@ impl TruthFolder {
     /// Write the tables of one frame; those that it does not have are not written.
     pub fn tables(&self, name: &str, tables: &FrameTables) -> Result<(), SimError> {
         let stem = stem(name);
-        self.part("dispersion", &stem, &tables.dispersion)?;
-        self.part("lines", &stem, &tables.lines)?;
-        self.part("traces", &stem, &tables.traces)?;
+        self.part("dispersion", stem, &tables.dispersion)?;
+        self.part("lines", stem, &tables.lines)?;
+        self.part("traces", stem, &tables.traces)?;
         if let Some(field) = &tables.field {
             self.text(&format!("fields/{stem}.csv"), &field.csv())?;
             self.json(&format!("fields/{stem}.json"), &serde_json::to_value(field).unwrap_or_default())?;
