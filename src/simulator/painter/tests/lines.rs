@@ -11,6 +11,8 @@ use crate::simulator::truth::tables::LineRow;
 const REACH: f64 = 8.0;
 /// How much light of other lines may fall there, against the line's own.
 const STRANGE: f64 = 1.0e-5;
+/// Electrons below which the rounding of an image shows, where the instrument is warm.
+const FAINT: f64 = 1.0e3;
 /// Rows of holes that are compared.
 const NINES: usize = 20;
 
@@ -105,7 +107,7 @@ fn single(drawn: &Drawn, worst: &mut Worst) {
         let window = around(&[row], REACH);
         let others = lines.iter().enumerate().filter(|(other, row)| *other != number && within(&window, REACH, row));
         let strange: f64 = others.map(|(_, row)| row.flux).sum();
-        if strange > STRANGE * row.flux || !on_detector(&window, drawn.light.dim()) {
+        if row.flux < FAINT || strange > STRANGE * row.flux || !on_detector(&window, drawn.light.dim()) {
             continue;
         }
         let direction = along_trace(drawn, row);
@@ -132,7 +134,7 @@ fn row_of_nine(drawn: &Drawn, worst: &mut Worst) {
         .map(|rows| {
             (rows.iter().map(|row| row.flux).sum::<f64>(), around(&rows.iter().collect::<Vec<_>>(), REACH + 1.0))
         })
-        .filter(|(_, window)| on_detector(window, drawn.light.dim()))
+        .filter(|(flux, window)| *flux > FAINT && on_detector(window, drawn.light.dim()))
         .map(|(flux, window)| {
             let edge = |row: &&LineRow| within(&window, REACH, row) && !within(&window, -REACH, row);
             (lines.iter().filter(edge).map(|row| row.flux).sum::<f64>() / flux, window)
@@ -178,7 +180,7 @@ fn images_of_pinholes_have_the_flux_place_and_width_of_the_truth() {
         let mut orders: Vec<u8> = frames[0].tables.lines.iter().map(|row| row.order).collect();
         orders.dedup();
         assert_eq!(orders.len(), SpectralFormat::of(arm).orders().len(), "{arm}: {orders:?}");
-        assert!(one.lines > 100 && nine.lines > 4, "{arm}: {one:?} {nine:?}");
+        assert!(one.lines > 50 && nine.lines > 4, "{arm}: {one:?} {nine:?}");
         assert!(one.flux < 1e-3 && one.place < 0.005 && one.width < 0.01, "{arm}: {one:?}");
         assert!(nine.flux < 1e-3 && nine.place < 0.005, "{arm}: {nine:?}");
         // One row a line, however many lamps show it.
