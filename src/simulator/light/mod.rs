@@ -90,12 +90,19 @@ impl Light {
         }
     }
 
-    /// The light of several sources at once.
+    /// The light of several sources at once. Lines at one wavelength are one line.
     pub fn sum(parts: impl IntoIterator<Item = Light>) -> Light {
         let (continua, lines): (Vec<Continuum>, Vec<Vec<Line>>) =
             parts.into_iter().map(|light| (light.continuum, light.lines)).unzip();
         let mut lines = lines.concat();
         lines.sort_by(|a, b| a.wavelength.total_cmp(&b.wavelength));
+        lines.dedup_by(|later, kept| {
+            let same = later.wavelength == kept.wavelength;
+            if same {
+                kept.photons += later.photons;
+            }
+            same
+        });
         Light {
             continuum: Arc::new(move |wavelengths| {
                 let mut total = vec![0.0; wavelengths.len()];

@@ -1,8 +1,11 @@
 //! Closed forms that whole exposures must meet, from the plan of a night to image and truth.
 
 mod budget;
+mod faults;
 mod linear;
 mod lines;
+mod night;
+mod seeds;
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ const PLANCK_LIGHT: f64 = 1.986_445_86e-9;
 /// Collecting area of the telescope, cm2.
 const APERTURE: f64 = 8.9e4;
 /// Pixels along the dispersion that are added up.
-const WINDOW: usize = 160;
+pub(super) const WINDOW: usize = 160;
 
 /// Simpson's rule.
 fn integral(from: f64, to: f64, value: impl Fn(f64) -> f64) -> f64 {
@@ -47,18 +47,18 @@ fn integral(from: f64, to: f64, value: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// The share of a star's light between two lines, arcsec from its centre: a Moffat function with beta = 3, projected.
-fn share(fwhm: f64, from: f64, to: f64) -> f64 {
+pub(super) fn share(fwhm: f64, from: f64, to: f64) -> f64 {
     let alpha = fwhm / (2.0 * (2.0_f64.cbrt() - 1.0).sqrt());
     integral(from, to, |x| 0.75 / alpha * (1.0 + (x / alpha).powi(2)).powf(-2.5))
 }
 
 /// A stretch of an order on an image.
-struct Stretch<'a> {
-    view: &'a View,
-    arm: Arm,
-    order: u8,
+pub(super) struct Stretch<'a> {
+    pub view: &'a View,
+    pub arm: Arm,
+    pub order: u8,
     /// First pixel along the dispersion.
-    first: usize,
+    pub first: usize,
 }
 
 impl Stretch<'_> {
@@ -69,7 +69,7 @@ impl Stretch<'_> {
     }
 
     /// Wavelengths at the edges for light from a place on the slit.
-    fn limits(&self, slit: impl Fn(f64) -> f64) -> [f64; 2] {
+    pub fn limits(&self, slit: impl Fn(f64) -> f64) -> [f64; 2] {
         let order = self.view.format().order(self.order).unwrap();
         let edges = [self.first as f64 - 0.5, (self.first + WINDOW) as f64 - 0.5];
         let mut limits = edges.map(|edge| {
@@ -92,7 +92,7 @@ impl Stretch<'_> {
     }
 
     /// Light of the whole slit on an image; `None` where it would leave the detector.
-    fn light(&self, image: &Array2<f32>) -> Option<f64> {
+    pub fn light(&self, image: &Array2<f32>) -> Option<f64> {
         let mut total = 0.0;
         let [blue, red] = self.limits(|_| 0.0);
         let size = along(self.arm, (image.ncols() as f64, image.nrows() as f64)).1;

@@ -11,6 +11,10 @@ use crate::simulator::truth::tables::LineRow;
 const REACH: f64 = 8.0;
 /// How much light of other lines may fall there, against the line's own.
 const STRANGE: f64 = 1.0e-5;
+/// Electrons below which the rounding of an image shows, where the instrument is warm.
+const FAINT: f64 = 1.0e3;
+/// Rows of holes that are compared.
+const NINES: usize = 20;
 
 /// The largest deviations from the truth: relative flux, pixels of the centroid, relative width.
 #[derive(Debug, Default)]
@@ -37,18 +41,16 @@ fn around(rows: &[&LineRow], reach: f64) -> Window {
     window.map(f64::round)
 }
 
-/// Whether next to nothing of other lines falls into the window, which lies on the detector.
-fn alone(window: &Window, own: &[&LineRow], all: &[LineRow], (rows, columns): (usize, usize)) -> bool {
+/// Whether a place lies in a window that is `more` pixels larger on each side.
+fn within(window: &Window, more: f64, row: &LineRow) -> bool {
     let [left, right, low, high] = *window;
-    let flux: f64 = own.iter().map(|row| row.flux).sum();
-    let strange: f64 = all
-        .iter()
-        .filter(|row| row.x > left - REACH && row.x < right + REACH && row.y > low - REACH && row.y < high + REACH)
-        .filter(|row| (row.order, row.wavelength) != (own[0].order, own[0].wavelength))
-        .map(|row| row.flux)
-        .sum();
-    let inside = left >= 0.0 && low >= 0.0 && right <= columns as f64 - 1.0 && high <= rows as f64 - 1.0;
-    inside && strange < STRANGE * flux
+    row.x > left - more && row.x < right + more && row.y > low - more && row.y < high + more
+}
+
+/// Whether a window lies on the detector.
+fn on_detector(window: &Window, (rows, columns): (usize, usize)) -> bool {
+    let [left, right, low, high] = *window;
+    left >= 0.0 && low >= 0.0 && right <= columns as f64 - 1.0 && high <= rows as f64 - 1.0
 }
 
 /// Light in the window, its centroid, and its variance along (u, v).
@@ -101,9 +103,11 @@ fn full_width(radius: f64, sigma: f64) -> f64 {
 /// Compare every line of a single hole that stands alone with its row.
 fn single(drawn: &Drawn, worst: &mut Worst) {
     let lines = &drawn.tables.lines;
-    for row in lines {
+    for (number, row) in lines.iter().enumerate() {
         let window = around(&[row], REACH);
-        if !alone(&window, &[row], lines, drawn.light.dim()) {
+        let others = lines.iter().enumerate().filter(|(other, row)| *other != number && within(&window, REACH, row));
+        let strange: f64 = others.map(|(_, row)| row.flux).sum();
+        if row.flux < FAINT || strange > STRANGE * row.flux || !on_detector(&window, drawn.light.dim()) {
             continue;
         }
         let direction = along_trace(drawn, row);
@@ -119,17 +123,27 @@ fn single(drawn: &Drawn, worst: &mut Worst) {
     }
 }
 
-/// Compare every line of a row of holes that stands alone: the nine images together, since they touch.
+/// Compare the lines of a row of holes, whose nine images touch, together with all that lies in their midst: those with
+/// the least light of others at the edge of their window.
 fn row_of_nine(drawn: &Drawn, worst: &mut Worst) {
     let lines = &drawn.tables.lines;
     let holes = SpectralFormat::of(drawn.exposure.arm).pinholes().len();
-    for rows in lines.chunk_by(|a, b| (a.order, a.wavelength) == (b.order, b.wavelength)) {
-        let rows: Vec<&LineRow> = rows.iter().collect();
-        let window = around(&rows, REACH);
-        if rows.len() != holes || !alone(&window, &rows, lines, drawn.light.dim()) {
-            continue;
-        }
-        let (flux, [x, y], _) = moments(&drawn.light, &window, (1.0, 0.0));
+    let mut windows: Vec<(f64, Window)> = lines
+        .chunk_by(|a, b| (a.order, a.wavelength) == (b.order, b.wavelength))
+        .filter(|rows| rows.len() == holes)
+        .map(|rows| {
+            (rows.iter().map(|row| row.flux).sum::<f64>(), around(&rows.iter().collect::<Vec<_>>(), REACH + 1.0))
+        })
+        .filter(|(flux, window)| *flux > FAINT && on_detector(window, drawn.light.dim()))
+        .map(|(flux, window)| {
+            let edge = |row: &&LineRow| within(&window, REACH, row) && !within(&window, -REACH, row);
+            (lines.iter().filter(edge).map(|row| row.flux).sum::<f64>() / flux, window)
+        })
+        .collect();
+    windows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (_, window) in windows.iter().take(NINES).filter(|(strange, _)| *strange < 1e-4) {
+        let rows: Vec<&LineRow> = lines.iter().filter(|row| within(window, -REACH, row)).collect();
+        let (flux, [x, y], _) = moments(&drawn.light, window, (1.0, 0.0));
         let total: f64 = rows.iter().map(|row| row.flux).sum();
         let mean = |of: fn(&LineRow) -> f64| rows.iter().map(|row| of(row) * row.flux).sum::<f64>() / total;
         worst.lines += 1;
@@ -150,7 +164,13 @@ fn images_of_pinholes_have_the_flux_place_and_width_of_the_truth() {
         let plan = plan
             .with(TemplatePlan { faults, ..TemplatePlan::new(FrameKind::PinholeArc, arm, 20.0, 3) })
             .with(TemplatePlan::new(FrameKind::MultiPinholeArc, arm, 20.0, 1));
-        let frames = draw(&plan);
+        let mut frames = draw(&plan);
+        let mut painter = Painter::new(&plan).unwrap();
+        for drawn in &mut frames {
+            // The instrument is warm.
+            let cold = Exposure { lamps: Vec::new(), ..drawn.exposure.clone() };
+            drawn.light -= &light(&cold, &painter.paint(&cold).unwrap());
+        }
         let (mut one, mut nine) = (Worst::default(), Worst::default());
         for drawn in &frames[..3] {
             single(drawn, &mut one);
@@ -160,9 +180,13 @@ fn images_of_pinholes_have_the_flux_place_and_width_of_the_truth() {
         let mut orders: Vec<u8> = frames[0].tables.lines.iter().map(|row| row.order).collect();
         orders.dedup();
         assert_eq!(orders.len(), SpectralFormat::of(arm).orders().len(), "{arm}: {orders:?}");
-        assert!(one.lines > 100 && nine.lines > 8, "{arm}: {one:?} {nine:?}");
+        assert!(one.lines > 50 && nine.lines > 4, "{arm}: {one:?} {nine:?}");
         assert!(one.flux < 1e-3 && one.place < 0.005 && one.width < 0.01, "{arm}: {one:?}");
         assert!(nine.flux < 1e-3 && nine.place < 0.005, "{arm}: {nine:?}");
+        // One row a line, however many lamps show it.
+        let rows = &frames[0].tables.lines;
+        let twice = |a: &LineRow, b: &LineRow| (a.order, a.wavelength) == (b.order, b.wavelength);
+        assert!(rows.windows(2).all(|pair| !twice(&pair[0], &pair[1])), "{arm}: a line has two rows");
         // The test would see it: the holes have moved, and the exchanger has put the mask aside.
         let first = |drawn: &Drawn| drawn.tables.lines[0].slit;
         assert_eq!([0, 1, 2].map(|frame| first(&frames[frame])), [-5.3, 0.0, 4.1]);
