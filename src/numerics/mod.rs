@@ -5,7 +5,9 @@
 //! What never lives here: FITS, detectors, astronomy.
 
 pub mod blocks;
+pub mod curve;
 pub mod fft;
 pub mod linear;
+pub mod normal;
 pub mod robust;
 pub mod stack;
