@@ -94,7 +94,7 @@ fn read_all(paths: &[PathBuf], arm: Arm) -> Result<RecipeInput, Box<dyn std::err
             Ok(RawFrame { meta: describe(path, arm, adu.dim())?, adu })
         })
         .collect::<Result<_, Box<dyn std::error::Error>>>()?;
-    Ok(RecipeInput { frames, masters: vec![] })
+    Ok(RecipeInput { frames, ..RecipeInput::default() })
 }
 
 fn write_products(path: &Path, products: &[ProductImage]) -> Result<(), Box<dyn std::error::Error>> {

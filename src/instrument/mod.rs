@@ -1,12 +1,14 @@
 //! What SOXS is: arms, detectors, nights, and how a header becomes a typed frame description.
 //!
 //! What lives here: types and the checked data files behind them (`config/classification.toml`,
-//! `calibrations/detectors.toml`). What never lives here: files, databases, pixels.
+//! `calibrations/detectors.toml`, `calibrations/format_*.toml`). What never lives here: files, databases, pixels.
 
 pub mod classification;
 pub mod detector;
+pub mod format;
 pub mod frame;
 
 pub use classification::{Classification, ClassificationError, ClassifyError};
 pub use detector::{Detector, DetectorError, Detectors, Geometry};
+pub use format::{FormatError, OrderFormat, Position, SpectralFormat};
 pub use frame::{Arm, Binning, FrameMeta, Night, Usage};

@@ -5,9 +5,13 @@
 //! What never lives here: FITS, detectors, astronomy.
 
 pub mod blocks;
+pub mod chebyshev;
 pub mod curve;
 pub mod fft;
+pub mod least_squares;
 pub mod linear;
 pub mod normal;
+pub mod profile;
 pub mod robust;
+pub mod spots;
 pub mod stack;

@@ -6,6 +6,8 @@ use crate::fault::{Classified, FaultClass};
 use crate::instrument::FrameMeta;
 use crate::quality::QcMetric;
 
+use super::tables::Table;
+
 /// A raw frame in memory.
 #[derive(Clone, Debug)]
 pub struct RawFrame {
@@ -30,13 +32,39 @@ pub struct MasterImage {
     pub ron: Option<f64>,
 }
 
-/// What a recipe is run on. Frames are sorted by exposure start.
+/// A calibration table in memory: `DISP_TAB`, `ORDER_TAB`.
 #[derive(Clone, Debug)]
+pub struct MasterTable {
+    /// PRO CATG without the arm.
+    pub catg: String,
+    /// PRO TECH: tells the table of a single pinhole from that of many.
+    pub tech: String,
+    /// File name, for messages.
+    pub name: String,
+    /// Tables, one per extension.
+    pub tables: Vec<Table>,
+}
+
+/// A calibration of several planes that are not flux, in memory: `DISP_IMAGE`.
+#[derive(Clone, Debug)]
+pub struct MasterMaps {
+    /// PRO CATG without the arm.
+    pub catg: String,
+    /// Planes of one shape, on the unbinned trimmed science area.
+    pub planes: Vec<MapPlane>,
+}
+
+/// What a recipe is run on. Frames are sorted by exposure start.
+#[derive(Clone, Debug, Default)]
 pub struct RecipeInput {
     /// Raw frames of one set.
     pub frames: Vec<RawFrame>,
     /// Master calibrations chosen for it.
     pub masters: Vec<MasterImage>,
+    /// Calibration tables chosen for it.
+    pub tables: Vec<MasterTable>,
+    /// Calibration maps chosen for it.
+    pub maps: Vec<MasterMaps>,
 }
 
 /// An image product on the trimmed science area.
@@ -60,6 +88,50 @@ pub struct ProductImage {
     pub n_combined: usize,
 }
 
+/// A product of one or more tables.
+#[derive(Clone, Debug)]
+pub struct ProductTable {
+    /// PRO CATG without the arm: `DISP_TAB`.
+    pub catg: String,
+    /// PRO TECH: `ECHELLE,PINHOLE`.
+    pub tech: String,
+    /// Recipe token that replaces the set's own in the file name (`OLOC` for the order table of a master flat);
+    /// `None` keeps the set's.
+    pub token: Option<String>,
+    /// Text between the stem of the set's name and `.fits`, empty for the main product: `_FITTED_LINES`.
+    pub suffix: String,
+    /// Tables in the order of their extensions.
+    pub tables: Vec<Table>,
+    /// Number of frames combined.
+    pub n_combined: usize,
+}
+
+/// One plane of a map.
+#[derive(Clone, Debug)]
+pub struct MapPlane {
+    /// EXTNAME: `WAVELENGTH`.
+    pub name: String,
+    /// FITS unit: `nm`.
+    pub unit: String,
+    /// Values, rows x columns; NaN where there is none.
+    pub values: Array2<f32>,
+}
+
+/// A product of several planes that are not flux: wavelength, slit position and order of every pixel.
+#[derive(Clone, Debug)]
+pub struct ProductMaps {
+    /// PRO CATG without the arm: `DISP_IMAGE`.
+    pub catg: String,
+    /// PRO TECH.
+    pub tech: String,
+    /// Text between the stem of the set's name and `.fits`: `_IMAGE`.
+    pub suffix: String,
+    /// Planes of one shape, the first in the primary HDU.
+    pub planes: Vec<MapPlane>,
+    /// Number of frames combined.
+    pub n_combined: usize,
+}
+
 /// A frame that the recipe left out, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RejectedFrame {
@@ -70,10 +142,14 @@ pub struct RejectedFrame {
 }
 
 /// What a recipe gives back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RecipeOutput {
-    /// Products, the main one first.
+    /// Images, the main one first.
     pub products: Vec<ProductImage>,
+    /// Tables, the main one first.
+    pub tables: Vec<ProductTable>,
+    /// Maps.
+    pub maps: Vec<ProductMaps>,
     /// Metrics, measured or absent with a reason.
     pub qc: Vec<QcMetric>,
     /// Frames of the set that were not used.

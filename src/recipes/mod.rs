@@ -12,9 +12,11 @@ pub mod mbias;
 pub mod mdark;
 pub mod parameters;
 pub mod stack_master;
+pub mod tables;
 
 pub use contract::{
-    MasterImage, ProductImage, RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
+    MapPlane, MasterImage, MasterMaps, MasterTable, ProductImage, ProductMaps, ProductTable, RawFrame, Recipe,
+    RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
 };
 
 /// Every recipe.

@@ -363,6 +363,6 @@ impl Master {
             product(kind.catg, "", "electron", value, Some(variance), flags),
             product("BP_MAP", "_BPMAP", "", bad, None, bits),
         ];
-        RecipeOutput { products, qc, rejected: self.rejected, remarks: self.remarks }
+        RecipeOutput { products, qc, rejected: self.rejected, remarks: self.remarks, ..RecipeOutput::default() }
     }
 }

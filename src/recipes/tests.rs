@@ -56,7 +56,7 @@ fn meta(name: &str, scene: &Scene) -> FrameMeta {
 fn input(scene: &Scene) -> RecipeInput {
     let (images, _) = scene.render();
     let frame = |(k, adu)| RawFrame { meta: meta(&format!("frame {k}"), scene), adu };
-    RecipeInput { frames: images.into_iter().enumerate().map(frame).collect(), masters: vec![] }
+    RecipeInput { frames: images.into_iter().enumerate().map(frame).collect(), ..RecipeInput::default() }
 }
 
 fn as_darks(mut input: RecipeInput, exptime: f64) -> RecipeInput {
@@ -217,7 +217,7 @@ fn frames_without_signal_or_of_another_shape_are_errors() {
     let mut cut = input(&scene());
     cut.frames[3].adu = Array2::zeros((10, 10));
     assert!(run("mbias", cut).unwrap_err().to_string().contains("frame 3 has an image of (10, 10)"));
-    let nothing = RecipeInput { frames: vec![], masters: vec![] };
+    let nothing = RecipeInput::default();
     assert!(matches!(run("mdark", nothing), Err(RecipeError::Input { .. })));
 }
 

@@ -152,7 +152,7 @@ pub fn reduce(order: &Order, limits: &Limits) -> Result<Reduced, AttemptError> {
     let frames = order.raw.iter().map(read_frame).collect::<Result<Vec<RawFrame>, AttemptError>>()?;
     let masters = order.masters.iter().map(read_master).collect::<Result<Vec<MasterImage>, AttemptError>>()?;
     tracing::info!(frames = frames.len(), masters = masters.len(), "inputs read");
-    let output = recipe.run(RecipeInput { frames, masters }, &order.parameters)?;
+    let output = recipe.run(RecipeInput { frames, masters, ..RecipeInput::default() }, &order.parameters)?;
     for remark in &output.remarks {
         tracing::info!("{remark}");
     }
