@@ -1,6 +1,7 @@
 //! Smooth curves through measured points: Chebyshev polynomials with covariance, fitted robustly.
 
-use super::normal::Normal;
+use super::chebyshev;
+use super::least_squares::NormalSums;
 use super::robust::{MAD_TO_SIGMA, median_f64};
 
 /// A measured point of a curve.
@@ -104,12 +105,8 @@ impl Curve {
 
 /// The first `n` Chebyshev polynomials at `t`.
 pub fn terms(t: f64, n: usize) -> Vec<f64> {
-    let mut row = Vec::with_capacity(n);
-    let (mut a, mut b) = (1.0, t);
-    for _ in 0..n {
-        row.push(a);
-        (a, b) = (b, 2.0 * t * b - a);
-    }
+    let mut row = vec![0.0; n];
+    chebyshev::values(t, &mut row);
     row
 }
 
@@ -141,18 +138,21 @@ pub fn fit(
     let rows: Vec<Vec<f64>> = points.iter().map(|p| terms(empty.reduced(p.x), n)).collect();
     let variance = |p: &Point| (p.sigma * p.sigma + floor * floor).max(1e-300);
     let solve = |weights: &[f64]| {
-        let mut normal = Normal::new(n);
+        let mut sums = NormalSums::new(n);
+        let mut scaled = vec![0.0; n];
         for ((row, point), weight) in rows.iter().zip(points).zip(weights) {
             if *weight > 0.0 {
-                normal.add(row, point.y, *weight);
+                let root = weight.sqrt();
+                scaled.iter_mut().zip(row).for_each(|(scaled, term)| *scaled = term * root);
+                sums.add(&scaled, point.y * root);
             }
         }
         for (k, width) in prior.iter().enumerate().take(n) {
-            let mut unit = vec![0.0; n];
-            unit[k] = 1.0;
-            normal.add(&unit, 0.0, 1.0 / (width * width));
+            scaled.fill(0.0);
+            scaled[k] = 1.0 / width;
+            sums.add(&scaled, 0.0);
         }
-        normal.solve()
+        sums.solve()
     };
     let value = |parameters: &[f64], row: &[f64]| parameters.iter().zip(row).map(|(a, b)| a * b).sum::<f64>();
 
@@ -160,7 +160,7 @@ pub fn fit(
     let mut weights = base.clone();
     let mut used = valid.clone();
     for round in 0..2 * ROUNDS {
-        let parameters = solve(&weights)?.parameters;
+        let parameters = solve(&weights)?.coefficients;
         let normalised: Vec<f64> = points
             .iter()
             .zip(&rows)
@@ -190,18 +190,19 @@ pub fn fit(
     if count < n + 2 {
         return None;
     }
-    let mut solution = solve(&weights)?;
+    let solution = solve(&weights)?;
     let (mut squares, mut chi) = (0.0, 0.0);
     for ((point, row), _) in points.iter().zip(&rows).zip(&used).filter(|(_, ok)| **ok) {
-        let residual = point.y - value(&solution.parameters, row);
+        let residual = point.y - value(&solution.coefficients, row);
         squares += residual * residual;
         chi += residual * residual / variance(point);
     }
     let chi = (chi / (count - n) as f64).sqrt();
+    let mut covariance = solution.factor.inverse();
     if chi > 1.0 {
-        solution.covariance.iter_mut().for_each(|c| *c *= chi * chi);
+        covariance.iter_mut().for_each(|c| *c *= chi * chi);
     }
-    let curve = Curve { domain, coefficients: solution.parameters, covariance: solution.covariance };
+    let curve = Curve { domain, coefficients: solution.coefficients, covariance };
     Some(CurveFit { curve, used, scatter: (squares / count as f64).sqrt(), chi })
 }
 

@@ -64,6 +64,13 @@ impl NormalSums {
         part
     }
 
+    /// Multiply the diagonal of the matrix, as Levenberg and Marquardt do.
+    pub fn damp(&mut self, factor: f64) {
+        for i in 0..self.size {
+            self.gram[i * self.size + i] *= factor;
+        }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -1,16 +1,19 @@
 //! Where the orders lie: centres traced on a flat through the pinhole, edges on a flat through the slit.
 //!
-//! What lives here: images turned so that light is dispersed along rows ([`image`]), the first guess and its offset
-//! ([`search`]), centres ([`trace`]), edges ([`edges`]), and the fits of profiles that both use ([`profile`]).
+//! What lives here: images turned so that light is dispersed along rows ([`image`]), the first guess ([`guess`]) and its offset
+//! ([`search`]), centres ([`trace`]), edges ([`edges`]), and what both use: the walk along an order ([`slices`]) and
+//! the fits of profiles ([`profile`]).
 //! What never lives here: wavelengths, and what is done with an order.
 //!
 //! Coordinates: `b` runs along the dispersion (VIS rows, NIR columns), `a` across it along the slit (VIS columns, NIR
 //! rows). Both are 0-based at pixel centres of the trimmed and *unbinned* frame, whatever the binning of the image.
 
 pub mod edges;
+pub mod guess;
 pub mod image;
 pub mod profile;
 pub mod search;
+pub mod slices;
 pub mod trace;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A profile is fitted to a *patch*: a few rows across which the order moves by a known slope, so that signal is summed
 //! without smearing the profile. Light that falls or rises along the patch has its own parameter.
 
-use crate::numerics::normal::Normal;
+use crate::numerics::least_squares::NormalSums;
 
 /// A pixel of a patch.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,10 @@ pub struct Slit {
     pub rejected: usize,
 }
 
+/// Most steps of one fit.
 const STEPS: usize = 25;
+/// Most fits of one patch, each after pixels were left out.
+const ROUNDS: usize = 4;
 
 /// Standard normal density.
 fn density(z: f64) -> f64 {
@@ -118,40 +121,32 @@ fn levenberg<const N: usize>(
 ) -> Option<Fitted<N>> {
     let mut used = vec![true; samples.len()];
     let mut parameters = start;
-    let mut covariance = vec![];
     let weight = |value: f64| {
         let own = noise.tolerance * value;
         1.0 / (noise.floor + noise.shot * value.max(0.0) + own * own).max(1e-12)
     };
-    for round in 0..4 {
+    let mut last = NormalSums::new(N);
+    for _ in 0..ROUNDS {
         let mut damping = 1e-3;
         // weights follow the model of the round's start, so that every step lowers one and the same sum
-        let weights: Vec<f64> = samples.iter().map(|s| weight(model(&parameters, s).0)).collect();
+        let roots: Vec<f64> = samples.iter().map(|s| weight(model(&parameters, s).0).sqrt()).collect();
         let chi = |p: &[f64; N]| -> f64 {
-            samples
-                .iter()
-                .zip(&weights)
-                .zip(&used)
-                .filter(|(_, ok)| **ok)
-                .map(|((s, w), _)| w * (s.value - model(p, s).0).powi(2))
-                .sum()
+            let pixels = samples.iter().zip(&roots).zip(&used).filter(|(_, ok)| **ok);
+            pixels.map(|((s, root), _)| (root * (s.value - model(p, s).0)).powi(2)).sum()
         };
         let mut before = chi(&parameters);
         for _ in 0..STEPS {
-            let mut normal = Normal::new(N);
-            for ((sample, w), _) in samples.iter().zip(&weights).zip(&used).filter(|(_, ok)| **ok) {
+            let mut sums = NormalSums::new(N);
+            for ((sample, root), _) in samples.iter().zip(&roots).zip(&used).filter(|(_, ok)| **ok) {
                 let (value, gradient) = model(&parameters, sample);
-                normal.add(&gradient, sample.value - value, *w);
+                sums.add(&gradient.map(|g| g * root), (sample.value - value) * root);
             }
-            covariance = normal.solve()?.covariance;
             let (mut improved, mut gain) = (false, 0.0);
             while damping < 1e6 {
-                let mut damped = normal.clone();
+                let mut damped = sums.clone();
                 damped.damp(1.0 + damping);
-                let next: [f64; N] = {
-                    let change = damped.parameters()?;
-                    std::array::from_fn(|i| parameters[i] + change[i])
-                };
+                let change = damped.solve()?.coefficients;
+                let next: [f64; N] = std::array::from_fn(|i| parameters[i] + change[i]);
                 let after = if allowed(&next) { chi(&next) } else { f64::INFINITY };
                 if after <= before {
                     (gain, improved) = (before - after, true);
@@ -161,6 +156,7 @@ fn levenberg<const N: usize>(
                 }
                 damping *= 10.0;
             }
+            last = sums;
             if !improved || gain < 1e-3 * (1.0 + 1e-4 * before) {
                 break;
             }
@@ -177,13 +173,11 @@ fn levenberg<const N: usize>(
         if used.iter().filter(|ok| **ok).count() < N + 2 {
             return None;
         }
-        if settled && round > 0 {
+        if settled {
             break;
         }
     }
-    if covariance.len() != N * N {
-        return None;
-    }
+    let covariance = last.solve()?.factor.inverse();
     let variances = std::array::from_fn(|i| covariance[i * N + i]);
     Some(Fitted { parameters, variances, rejected: used.iter().filter(|ok| !**ok).count() })
 }

@@ -1,17 +1,16 @@
 //! Order centres, traced on a flat through the single pinhole.
 
-use rayon::prelude::*;
-
 use super::OrderGuess;
 use super::image::Light;
 use super::profile::{PatchNoise, Peak, Sample, fit_peak};
+use super::slices::{self, Measured, Walk};
 use crate::numerics::curve::{self, Curve, Point};
 
 /// How orders are traced.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TraceOptions {
-    /// Rows of a slice, unbinned pixels.
-    pub slice: usize,
+    /// Slices along the dispersion.
+    pub walk: Walk,
     /// Half the width of a slice, unbinned pixels.
     pub half_width: f64,
     /// Degree of the centre along the dispersion.
@@ -54,32 +53,34 @@ pub struct Trace {
     pub slices: Vec<Slice>,
 }
 
-/// Error of a slice's centre that does not average out along it (pixel response, shape of the profile), unbinned pixels.
-const FLOOR: f64 = 0.01;
+/// Error of a slice's centre that does not average out along it (pixel response, shape of the profile), unbinned pixels;
+/// it grows with the square of the binning.
+const FLOOR: f64 = 0.006;
 /// What is expected of the deviation from the searched place, per Chebyshev coefficient, unbinned pixels: the published
 /// shape is good to some tenths of a pixel.
-const PRIOR: [f64; 9] = [5.0, 3.0, 1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.1];
+pub(super) const PRIOR: [f64; 9] = [5.0, 3.0, 1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.1];
 
 /// Trace one order. `None` when too few slices show light for a curve.
 pub fn trace(light: &Light, place: &OrderGuess, options: &TraceOptions) -> Option<Trace> {
-    let slices = slices(light, place, options);
-    let [low, high] = light.reach();
-    let domain = [low, high];
+    let slices = slices::along(light, options.walk, |start, length, b| slice(light, place, options, start, length, b));
+    let domain = light.reach();
     let points: Vec<Point> = slices
         .iter()
-        .map(|slice| match slice.peak {
-            Some(peak) => {
-                Point { x: slice.b, y: peak.centre - place.centre.at(slice.b), sigma: peak.centre_error }
-            }
+        .map(|slice| match slice.found {
+            Some(peak) => Point { x: slice.b, y: peak.centre - place.centre.at(slice.b), sigma: peak.centre_error },
             None => Point { x: slice.b, y: f64::NAN, sigma: f64::NAN },
         })
         .collect();
     let degree = options.degree.min(PRIOR.len() - 1);
-    let fitted = curve::fit(&points, domain, degree, &PRIOR, FLOOR, options.cut)?;
+    let fitted = curve::fit(&points, domain, degree, &PRIOR, FLOOR * (light.binning[1] * light.binning[1]) as f64, options.cut)?;
     let base = Curve::through(domain, degree.max(place.centre.coefficients.len()), |b| place.centre.at(b));
     let centre = sum(&base, &fitted.curve);
     let slices: Vec<Slice> =
-        slices.into_iter().zip(&fitted.used).map(|(slice, used)| Slice { used: *used, ..slice }).collect();
+        slices
+        .into_iter()
+        .zip(&fitted.used)
+        .map(|(Measured { b, length, found }, used)| Slice { b, length, peak: found, used: *used })
+        .collect();
     let widths: Vec<Point> = slices
         .iter()
         .filter_map(|slice| slice.peak.filter(|_| slice.used).map(|peak| (slice.b, peak)))
@@ -87,12 +88,13 @@ pub fn trace(light: &Light, place: &OrderGuess, options: &TraceOptions) -> Optio
         .collect();
     let prior = [10.0, 1.0, 0.5, 0.3];
     let sigma = curve::fit(&widths, domain, 3, &prior, 0.02, 4.0)?.curve;
-    let (covered, longest_gap) = coverage(&slices)?;
+    let spans: Vec<(f64, f64, bool)> = slices.iter().map(|slice| (slice.b, slice.length, slice.used)).collect();
+    let (covered, longest_gap) = slices::coverage(&spans)?;
     Some(Trace { order: place.order, centre, sigma, covered, longest_gap, scatter: fitted.scatter, slices })
 }
 
 /// Sum of two curves over one interval, with the covariance of the second.
-fn sum(base: &Curve, more: &Curve) -> Curve {
+pub(super) fn sum(base: &Curve, more: &Curve) -> Curve {
     let n = base.coefficients.len().max(more.coefficients.len());
     let at = |curve: &Curve, k: usize| curve.coefficients.get(k).copied().unwrap_or(0.0);
     let m = more.coefficients.len();
@@ -105,60 +107,6 @@ fn sum(base: &Curve, more: &Curve) -> Curve {
     Curve { domain: base.domain, coefficients: (0..n).map(|k| at(base, k) + at(more, k)).collect(), covariance }
 }
 
-/// First and last place with light, and the longest gap between. An end must be confirmed by its neighbours: of the four
-/// slices from it on, three are used.
-fn coverage(slices: &[Slice]) -> Option<([f64; 2], f64)> {
-    let lit: Vec<&Slice> = slices.iter().filter(|slice| slice.used).collect();
-    let confirmed = |from: usize, step: i64| {
-        let index = |k: i64| usize::try_from(from as i64 + step * k).ok().and_then(|i| slices.get(i));
-        (0..4).filter(|k| index(*k).is_some_and(|slice| slice.used)).count() >= 3
-    };
-    let first = (0..slices.len()).find(|k| slices[*k].used && confirmed(*k, 1))?;
-    let last = (0..slices.len()).rev().find(|k| slices[*k].used && confirmed(*k, -1))?;
-    let ends = [slices[first].b - 0.5 * slices[first].length, slices[last].b + 0.5 * slices[last].length];
-    let gap = lit
-        .windows(2)
-        .map(|pair| (pair[1].b - 0.5 * pair[1].length) - (pair[0].b + 0.5 * pair[0].length))
-        .fold(0.0, f64::max);
-    (ends[1] > ends[0]).then_some((ends, gap))
-}
-
-/// Every slice of an order; where a slice shows no light, four and then sixteen neighbours are taken together.
-fn slices(light: &Light, place: &OrderGuess, options: &TraceOptions) -> Vec<Slice> {
-    let rows = light.shape().0;
-    let base = (options.slice / light.binning[0]).max(2);
-    let starts: Vec<usize> = (0..rows.saturating_sub(base - 1)).step_by(base).collect();
-    let measure = |start: usize, length: usize| {
-        let (peak, b) = slice(light, place, options, start, length);
-        Slice { b, length: (length * light.binning[0]) as f64, peak, used: false }
-    };
-    let fine: Vec<Slice> = starts.par_iter().map(|start| measure(*start, base)).collect();
-    let mut out = Vec::with_capacity(fine.len());
-    let mut k = 0;
-    while k < fine.len() {
-        // a run of sixteen or four dark slices, aligned to its size, is tried as one
-        let joined = [16usize, 4].into_iter().find_map(|n| {
-            let run = fine.get(k..k + n)?;
-            if k % n != 0 || run.iter().any(|slice| slice.peak.is_some()) {
-                return None;
-            }
-            let whole = measure(starts[k], base * n);
-            whole.peak.map(|_| (whole, n))
-        });
-        match joined {
-            Some((whole, n)) => {
-                out.push(whole);
-                k += n;
-            }
-            None => {
-                out.push(fine[k]);
-                k += 1;
-            }
-        }
-    }
-    out
-}
-
 /// Fit the peak in some rows; its centre is that at the middle row, in unbinned pixels, as are all errors and widths.
 fn slice(
     light: &Light,
@@ -166,7 +114,8 @@ fn slice(
     options: &TraceOptions,
     start: usize,
     length: usize,
-) -> (Option<Peak>, f64) {
+    b: f64,
+) -> Option<Peak> {
     let columns = light.shape().1 as i64;
     let bin = light.binning[1] as f64;
     let middle = start as f64 + 0.5 * (length - 1) as f64;
@@ -185,19 +134,17 @@ fn slice(
         }
     }
     let noise = PatchNoise { floor: light.floor, shot: light.shot, cut: 6.0, tolerance: 0.03 };
-    let b = light.b_of(middle);
     // a peak needs its background on both sides
     let whole = samples.iter().any(|s| s.offset < -0.6 * half) && samples.iter().any(|s| s.offset > 0.6 * half);
     let peak = if whole { fit_peak(&samples, 0.0, 2.5, noise) } else { None };
     let peak = peak.filter(|p| p.flux > options.significance * p.flux_error && p.centre_error * bin < 0.5);
     let at = place.centre.at(b);
-    let peak = peak.map(|p| Peak {
+    peak.map(|p| Peak {
         centre: at + p.centre * bin,
         centre_error: p.centre_error * bin,
         sigma: p.sigma * bin,
         ..p
-    });
-    (peak, b)
+    })
 }
 
 #[cfg(test)]
@@ -206,7 +153,7 @@ mod tests {
     use super::*;
 
     const OPTIONS: TraceOptions =
-        TraceOptions { slice: 16, half_width: 8.0, degree: 7, significance: 5.0, cut: 5.0 };
+        TraceOptions { walk: Walk { length: 8, stride: 16 }, half_width: 8.0, degree: 7, significance: 5.0, cut: 5.0 };
 
     #[test]
     fn centres_are_right_within_their_errors() {
