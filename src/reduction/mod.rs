@@ -5,4 +5,5 @@
 
 pub mod detector;
 pub mod flags;
+pub mod flat;
 pub mod orders;
