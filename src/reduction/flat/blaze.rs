@@ -88,8 +88,8 @@ pub struct Blaze {
     spline: Spline,
     /// First and last place where there is light.
     pub reach: [f64; 2],
-    /// Slope and bend of the illumination along the slit, Chebyshev coefficients along `domain`.
-    illumination: [Vec<f64>; 2],
+    /// Illumination along the slit: for each shape of [`shapes`] its Chebyshev coefficients along `domain`.
+    illumination: [[f64; TERMS]; SHAPES],
     domain: [f64; 2],
     /// Intervals of the spline.
     pub intervals: usize,
@@ -108,10 +108,18 @@ const POINT: f64 = 20.0;
 const MOST: usize = 32;
 /// Least signal to noise of a point.
 const LEAST: f64 = 5.0;
-/// Scatter of the mean of one row's pixels because they respond differently.
-const PATTERN: f64 = 0.003;
-/// Terms of the illumination along the order.
-const TERMS: usize = 4;
+/// Scatter of pixels because they respond differently.
+const PATTERN: f64 = 0.015;
+/// Most and fewest terms of the illumination along the order.
+const TERMS: usize = 8;
+const FEWEST: usize = 4;
+/// Shapes of the illumination along the slit.
+const SHAPES: usize = 3;
+
+/// Slope, bend and twist: the Legendre polynomials 1 to 3 along the slit.
+fn shapes(u: f64) -> [f64; SHAPES] {
+    [u, 1.5 * u * u - 0.5, (2.5 * u * u - 1.5) * u]
+}
 
 /// A point of the curve.
 #[derive(Clone, Copy, Debug)]
@@ -133,17 +141,16 @@ impl Blaze {
         }
     }
 
-    /// Illumination along the slit relative to its middle.
+    /// Illumination along the slit relative to its mean.
     pub fn illumination(&self, p: f64, u: f64) -> f64 {
-        let [slope, bend] = self.shape(p);
-        1.0 + slope * u + bend * (1.5 * u * u - 0.5)
+        1.0 + self.shape(p).iter().zip(shapes(u)).map(|(size, shape)| size * shape).sum::<f64>()
     }
 
-    /// Slope and bend of the illumination at a place along the order.
-    pub fn shape(&self, p: f64) -> [f64; 2] {
+    /// Slope, bend and twist of the illumination at a place along the order.
+    pub fn shape(&self, p: f64) -> [f64; SHAPES] {
         let mut terms = [0.0; TERMS];
         chebyshev::values(reduced(p, self.domain), &mut terms);
-        [0, 1].map(|k| self.illumination[k].iter().zip(terms).map(|(c, t)| c * t).sum())
+        self.illumination.map(|line| line.iter().zip(terms).map(|(c, t)| c * t).sum())
     }
 
     /// Whether a place shows a narrow feature of the lamp.
@@ -168,7 +175,7 @@ pub fn measure(
     let rows = light.shape().0;
     let places: Vec<RowPlace> = (0..rows).map(|row| RowPlace::of(light, row, edges, tilt)).collect();
     let domain = light.reach();
-    let mut illumination = [vec![0.0; TERMS], vec![0.0; TERMS]];
+    let mut illumination = [[0.0; TERMS]; SHAPES];
     let mut found: Option<Blaze> = None;
     for _ in 0..2 {
         let nodes = nodes(light, variance, &places, found.as_ref());
@@ -182,7 +189,7 @@ pub fn measure(
             order: edges.order,
             spline,
             reach,
-            illumination: illumination.clone(),
+            illumination,
             domain,
             intervals,
             features,
@@ -190,7 +197,7 @@ pub fn measure(
         };
         if let Some(better) = illuminate(light, variance, &places, &blaze) {
             illumination = better;
-            blaze.illumination.clone_from(&illumination);
+            blaze.illumination = illumination;
         }
         found = Some(blaze);
     }
@@ -238,7 +245,7 @@ fn nodes(light: &Light, variance: &Array2<f32>, places: &[RowPlace], before: Opt
         let signal = total[0] / total[2].sqrt();
         if signal >= POINT || n >= most || k + 1 == rows {
             if total[1] > 0.0 && total[0] > 0.0 && signal >= LEAST {
-                let pattern = PATTERN / f64::from(n as u32).sqrt();
+                let pattern = PATTERN / total[1].sqrt();
                 nodes.push(Node {
                     p: total[3] / pixels,
                     log: (total[0] / total[1]).ln(),
@@ -291,13 +298,13 @@ fn adapt(nodes: &[Node], [low, high]: [f64; 2], options: &BlazeOptions) -> Optio
         });
         spline = robust(&breaks, nodes)?;
     }
-    // where the light bends, and beside it, another halving brings the deviation far below the tolerance
-    let bends: Vec<bool> = breaks.windows(2).map(|pair| pair[1] - pair[0] <= options.interval / 4.0).collect();
-    if bends.iter().any(|bend| *bend) {
+    // where the light bends, and beside it, two more halvings bring the deviation far below the tolerance
+    for _ in 0..2 {
+        let bends: Vec<bool> = breaks.windows(2).map(|pair| pair[1] - pair[0] <= 0.3 * options.interval).collect();
         let near = |k: usize| (k.saturating_sub(1)..=k + 1).any(|j| bends.get(j) == Some(&true));
         breaks = halved(&breaks, |k, length| near(k) && length >= 2.0 * options.shortest);
-        spline = robust(&breaks, nodes)?;
     }
+    spline = robust(&breaks, nodes).unwrap_or(spline);
     Some((spline, breaks.len() - 1))
 }
 
@@ -378,13 +385,19 @@ const CELLS: usize = 8;
 /// Rows of a cell along the order, unbinned.
 const CELL: f64 = 64.0;
 
-/// Slope and bend of the illumination along the slit, slowly changing along the order.
-fn illuminate(light: &Light, variance: &Array2<f32>, places: &[RowPlace], blaze: &Blaze) -> Option<[Vec<f64>; 2]> {
-    let (_, columns) = light.shape();
+/// The illumination along the slit, slowly changing along the order.
+fn illuminate(
+    light: &Light,
+    variance: &Array2<f32>,
+    places: &[RowPlace],
+    blaze: &Blaze,
+) -> Option<[[f64; TERMS]; SHAPES]> {
+    let columns = light.shape().1;
     let count = ((blaze.reach[1] - blaze.reach[0]) / CELL).ceil().max(1.0) as usize;
     // weighted light over expectation, weight, place along the order and along the slit
     let mut cells = vec![[0.0f64; 4]; count * CELLS];
     for (row, place) in places.iter().enumerate() {
+        let [slope, bend, twist] = blaze.shape(place.b);
         for column in place.columns(columns) {
             let value = f64::from(light.value[[row, column]]);
             let (p, u) = place.at(column as f64);
@@ -393,8 +406,9 @@ fn illuminate(light: &Light, variance: &Array2<f32>, places: &[RowPlace], blaze:
             }
             let expected = blaze.light(p);
             let noise = f64::from(variance[[row, column]]) + (0.02 * expected).powi(2);
-            let miss = value - expected * blaze.illumination(p, u);
-            if miss * miss > 36.0 * noise {
+            let [a, b, c] = shapes(u);
+            let miss = value - expected * (1.0 + slope * a + bend * b + twist * c);
+            if miss * miss > 100.0 * noise {
                 continue;
             }
             let weight = expected * expected / noise;
@@ -407,45 +421,60 @@ fn illuminate(light: &Light, variance: &Array2<f32>, places: &[RowPlace], blaze:
             cell[3] += weight * u;
         }
     }
+    // few terms, unless more of them explain the light clearly better: they also follow what pixels do by themselves
+    let (most, best) = shape_fit(&cells, blaze.domain, TERMS)?;
+    let (few, simple) = shape_fit(&cells, blaze.domain, FEWEST)?;
+    Some(if few > 1.2 * most { best } else { simple })
+}
+
+/// Least squares for the illumination with some terms along the order: mean square residual, and the coefficients.
+fn shape_fit(cells: &[[f64; 4]], domain: [f64; 2], terms: usize) -> Option<(f64, [[f64; TERMS]; SHAPES])> {
+    let n = SHAPES * terms;
+    let row = |cell: &[f64; 4]| {
+        let mut along = vec![0.0; terms];
+        chebyshev::values(reduced(cell[2] / cell[1], domain), &mut along);
+        let across = shapes(cell[3] / cell[1]);
+        across.iter().flat_map(|shape| along.iter().map(move |term| shape * term)).collect::<Vec<f64>>()
+    };
+    let mut sums = NormalSums::new(n);
     // the mean of a block belongs to the light along the order: each block has a constant of its own
-    let mut sums = NormalSums::new(2 * TERMS);
+    let mut blocks = 0.0;
     for block in cells.chunks(CELLS) {
-        let weight: f64 = block.iter().map(|cell| cell[1]).sum();
-        if weight <= 0.0 || block.iter().filter(|cell| cell[1] > 0.0).count() < CELLS / 2 {
+        let lit: Vec<(&[f64; 4], Vec<f64>)> =
+            block.iter().filter(|cell| cell[1] > 0.0).map(|cell| (cell, row(cell))).collect();
+        if lit.len() < CELLS / 2 {
             continue;
         }
-        let row = |cell: &[f64; 4]| {
-            let (p, u) = (cell[2] / cell[1], cell[3] / cell[1]);
-            let mut terms = [0.0; TERMS];
-            chebyshev::values(reduced(p, blaze.domain), &mut terms);
-            let bend = 1.5 * u * u - 0.5;
-            let mut row = [0.0; 2 * TERMS];
-            for (k, term) in terms.iter().enumerate() {
-                (row[k], row[TERMS + k]) = (term * u, term * bend);
-            }
-            row
-        };
-        let lit: Vec<(&[f64; 4], [f64; 2 * TERMS])> =
-            block.iter().filter(|cell| cell[1] > 0.0).map(|cell| (cell, row(cell))).collect();
+        blocks += 1.0;
+        let weight: f64 = lit.iter().map(|(cell, _)| cell[1]).sum();
         let mean_value = lit.iter().map(|(cell, _)| cell[0]).sum::<f64>() / weight;
-        let mut mean_row = [0.0; 2 * TERMS];
+        let mut mean_row = vec![0.0; n];
         for (cell, row) in &lit {
-            mean_row.iter_mut().zip(row).for_each(|(m, r)| *m += r * cell[1] / weight);
+            mean_row.iter_mut().zip(row).for_each(|(mean, r)| *mean += r * cell[1] / weight);
         }
         for (cell, row) in &lit {
             let root = cell[1].sqrt();
-            let scaled: [f64; 2 * TERMS] = std::array::from_fn(|k| (row[k] - mean_row[k]) * root);
+            let scaled: Vec<f64> = row.iter().zip(&mean_row).map(|(r, mean)| (r - mean) * root).collect();
             sums.add(&scaled, (cell[0] / cell[1] - mean_value) * root);
         }
     }
-    // the illumination is even to a per cent; a term that nothing determines stays there
-    for k in 0..2 * TERMS {
-        let mut unit = [0.0; 2 * TERMS];
+    let degrees = sums.rows() as f64 - blocks - n as f64;
+    if degrees < 1.0 {
+        return None;
+    }
+    let measured = sums.clone();
+    // the illumination is even to some per cent; a term that nothing determines stays there
+    for k in 0..n {
+        let mut unit = vec![0.0; n];
         unit[k] = 1.0 / 0.1;
         sums.add(&unit, 0.0);
     }
     let found = sums.solve()?.coefficients;
-    Some([found[..TERMS].to_vec(), found[TERMS..].to_vec()])
+    let mut illumination = [[0.0; TERMS]; SHAPES];
+    for (line, values) in illumination.iter_mut().zip(found.chunks(terms)) {
+        line[..terms].copy_from_slice(values);
+    }
+    Some((measured.chi_square(&found) / degrees, illumination))
 }
 
 #[cfg(test)]
