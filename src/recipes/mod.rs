@@ -34,6 +34,8 @@ pub fn by_name(name: &str) -> Option<&'static dyn Recipe> {
 }
 
 #[cfg(test)]
+mod flat_tests;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

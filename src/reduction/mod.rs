@@ -3,6 +3,7 @@
 //! What lives here: detector effects, later geometry, spectra and images, on arrays with variance and quality.
 //! What never lives here: FITS, databases, file names.
 
+pub mod bad_pixels;
 pub mod detector;
 pub mod flags;
 pub mod flat;

@@ -339,14 +339,14 @@ fn robust(breaks: &[f64], nodes: &[Node]) -> Option<Spline> {
     spline
 }
 
-/// By how much the light deviates from the curve, interval by interval: the scatter of medians over a sixth of it, less
+/// By how much the light deviates from the curve, interval by interval: the largest of the medians over parts of it, less
 /// their noise. Medians, so that narrow features do not count.
 fn roughness(breaks: &[f64], nodes: &[Node], spline: &Spline, options: &BlazeOptions) -> Vec<f64> {
     breaks
         .windows(2)
         .map(|pair| {
-            let parts = ((pair[1] - pair[0]) / options.shortest).floor().clamp(1.0, 6.0) as usize;
-            let (mut squares, mut used) = (0.0, 0.0);
+            let parts = ((pair[1] - pair[0]) / (4.0 * options.shortest)).floor().max(1.0) as usize;
+            let mut largest = 0.0f64;
             for part in 0..parts {
                 let from = pair[0] + (pair[1] - pair[0]) * part as f64 / parts as f64;
                 let to = pair[0] + (pair[1] - pair[0]) * (part + 1) as f64 / parts as f64;
@@ -356,10 +356,11 @@ fn roughness(breaks: &[f64], nodes: &[Node], spline: &Spline, options: &BlazeOpt
                 let mut residuals: Vec<f64> = inside.iter().map(|node| node.log - spline.at(node.p)).collect();
                 let Some(median) = median_f64(&mut residuals) else { continue };
                 let noise = inside.iter().map(|n| n.sigma.powi(2)).sum::<f64>() / (inside.len() as f64).powi(2);
-                squares += median * median - std::f64::consts::FRAC_PI_2 * noise;
-                used += 1.0;
+                // four sigmas of the median's own noise are no deviation
+                let size = median.abs() - 4.0 * (std::f64::consts::FRAC_PI_2 * noise).sqrt();
+                largest = largest.max(size);
             }
-            if used > 0.0 { (squares / used).max(0.0).sqrt() } else { 0.0 }
+            largest
         })
         .collect()
 }
