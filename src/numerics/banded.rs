@@ -50,7 +50,8 @@ impl Banded {
             for j in first..=i {
                 let start = first.max(j.saturating_sub(self.width));
                 // both factors are contiguous: row i holds columns i-d at d, row j holds columns j-d at d
-                let (row_i, row_j) = (&lower[i * w + i - j + 1..=i * w + i - start], &lower[j * w + 1..=j * w + j - start]);
+                let (row_i, row_j) =
+                    (&lower[i * w + i - j + 1..=i * w + i - start], &lower[j * w + 1..=j * w + j - start]);
                 let sum = lower[i * w + i - j] - row_i.iter().zip(row_j).map(|(a, b)| a * b).sum::<f64>();
                 if i == j {
                     let enough = sum > SMALLEST_PIVOT * self.band[i * w] && sum.is_finite();

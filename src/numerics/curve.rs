@@ -96,9 +96,8 @@ impl Curve {
             return 0.0;
         }
         let row = terms(self.reduced(x), n);
-        let variance: f64 = (0..n)
-            .map(|i| row[i] * (0..n).map(|j| self.covariance[i * n + j] * row[j]).sum::<f64>())
-            .sum();
+        let variance: f64 =
+            (0..n).map(|i| row[i] * (0..n).map(|j| self.covariance[i * n + j] * row[j]).sum::<f64>()).sum();
         variance.max(0.0).sqrt()
     }
 }
@@ -123,14 +122,7 @@ const ROUNDS: usize = 12;
 /// `prior` holds, for as many leading coefficients as it has entries, the width of a Gaussian about 0 within which the
 /// coefficient is expected. Where points cover the interval a wide prior changes nothing; where they do not, it keeps the
 /// curve sane and its error finite. Empty for none.
-pub fn fit(
-    points: &[Point],
-    domain: [f64; 2],
-    degree: usize,
-    prior: &[f64],
-    floor: f64,
-    cut: f64,
-) -> Option<CurveFit> {
+pub fn fit(points: &[Point], domain: [f64; 2], degree: usize, prior: &[f64], floor: f64, cut: f64) -> Option<CurveFit> {
     let n = degree + 1;
     let valid: Vec<bool> =
         points.iter().map(|p| p.x.is_finite() && p.y.is_finite() && p.sigma.is_finite() && p.sigma >= 0.0).collect();
@@ -161,13 +153,9 @@ pub fn fit(
     let mut used = valid.clone();
     for round in 0..2 * ROUNDS {
         let parameters = solve(&weights)?.coefficients;
-        let normalised: Vec<f64> = points
-            .iter()
-            .zip(&rows)
-            .map(|(p, row)| (p.y - value(&parameters, row)) / variance(p).sqrt())
-            .collect();
-        let mut sizes: Vec<f64> =
-            normalised.iter().zip(&valid).filter(|(_, ok)| **ok).map(|(d, _)| d.abs()).collect();
+        let normalised: Vec<f64> =
+            points.iter().zip(&rows).map(|(p, row)| (p.y - value(&parameters, row)) / variance(p).sqrt()).collect();
+        let mut sizes: Vec<f64> = normalised.iter().zip(&valid).filter(|(_, ok)| **ok).map(|(d, _)| d.abs()).collect();
         let scale = (MAD_TO_SIGMA * median_f64(&mut sizes)?).max(1.0);
         if round < ROUNDS {
             // Cauchy weights: outliers lose their pull step by step

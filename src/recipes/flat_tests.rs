@@ -151,8 +151,7 @@ fn centres_edges_and_response_of_a_binned_set() {
         d2.adu.slice_mut(ndarray::s![.., SIDE..SIDE + COLUMNS]).assign(&exposed(&expected(HALF, 15_000.0), 90 + k));
         frames.push(d2);
     }
-    let input =
-        RecipeInput { frames, masters: vec![bias()], tables: vec![table(&centres)], ..RecipeInput::default() };
+    let input = RecipeInput { frames, masters: vec![bias()], tables: vec![table(&centres)], ..RecipeInput::default() };
     let flat = run("mflat", input).unwrap();
     let catgs: Vec<&str> = flat.products.iter().map(|product| product.catg.as_str()).collect();
     assert_eq!(catgs, ["MASTER_FLAT", "BLAZE", "BP_MAP"]);
@@ -220,7 +219,10 @@ fn sets_that_are_no_flats_are_refused_with_the_reason() {
 fn saturated_dark_and_stray_light_frames_are_told_apart() {
     let centres = table(&run("order_centres", pinhole(20_000.0)).unwrap());
     let with = |frames: Vec<RawFrame>| {
-        run("mflat", RecipeInput { frames, masters: vec![bias()], tables: vec![centres.clone()], ..RecipeInput::default() })
+        run(
+            "mflat",
+            RecipeInput { frames, masters: vec![bias()], tables: vec![centres.clone()], ..RecipeInput::default() },
+        )
     };
     let mut frames = slit_flats(20_000.0, 4);
     frames[1].adu.slice_mut(ndarray::s![.., 60..140]).fill(65_535.0);

@@ -314,7 +314,8 @@ impl Flats {
         let pedestal = Pedestal { value: &below.value, variance: &below.variance };
         let all = self.stack(picked)?;
         let surveys: Vec<Survey> = (0..all.len()).map(|k| survey(&all, k, &below.value, limits.bright)).collect();
-        let mut levels: Vec<f64> = surveys.iter().map(|survey| survey.level).filter(|level| level.is_finite()).collect();
+        let mut levels: Vec<f64> =
+            surveys.iter().map(|survey| survey.level).filter(|level| level.is_finite()).collect();
         let median = median_f64(&mut levels).unwrap_or(0.0);
         let mut reasons = Vec::new();
         let mut used = Vec::new();
@@ -352,6 +353,11 @@ impl Flats {
         let kept = flags::HOT | flags::COLD | flags::NO_DATA;
         ndarray::Zip::from(&mut mean.flags).and(&below.flags).par_for_each(|bits, below| *bits |= below & kept);
         Ok(LampMean { mean, exposures, level: median, used })
+    }
+
+    /// Give the memory of the raw images back; nothing can be combined afterwards.
+    pub fn release(&mut self) {
+        self.frames.iter_mut().for_each(|frame| frame.adu = Array2::zeros((0, 0)));
     }
 
     /// A mean as searches and fits want it: turned, bad pixels NaN.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::contract::{MasterTable, ProductImage, ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput};
-use super::lamp::{self, Below, FlatRules, Flats, LampLimits, LampMean};
+use super::lamp::{self, FlatRules, Flats, LampLimits, LampMean};
 use super::order_centres::clamped;
 use super::order_table::{self, OrderRow};
 use super::parameters::{check_ranges, typed};
@@ -123,11 +123,7 @@ impl Parameters {
     }
 
     fn blaze(&self) -> BlazeOptions {
-        BlazeOptions {
-            interval: self.blaze_interval,
-            shortest: self.blaze_shortest,
-            tolerance: self.blaze_tolerance,
-        }
+        BlazeOptions { interval: self.blaze_interval, shortest: self.blaze_shortest, tolerance: self.blaze_tolerance }
     }
 
     fn response(&self) -> ResponseOptions {
@@ -176,29 +172,35 @@ impl Recipe for MasterFlat {
     fn run(&self, input: RecipeInput, parameters: &toml::Table) -> Result<RecipeOutput, RecipeError> {
         let parameters = Parameters::read(parameters)?;
         let centres = centres(&input.tables)?;
-        let flats = Flats::new(input.frames, rules(parameters.minimum_frames))?;
+        let mut flats = Flats::new(input.frames, rules(parameters.minimum_frames))?;
         let limits = parameters.limits();
         let mut rejected = Vec::new();
         let mut remarks = Vec::new();
         let below = flats.below(input.masters, &limits)?;
         remarks.push(format!("{} subtracted", below.name));
-        let qth = flats.lamp(&flats.sorted().lit.clone(), &below, &limits, &mut rejected)?;
-        let mut guesses = guess::published(flats.arm);
-        // without the blocking filter's orders there is nothing to normalise
-        guesses.retain(|guess| centres.iter().any(|row| row.order == guess.order));
-        let first = flatten(&flats, &qth, &below, &centres, &guesses, None, &parameters)?;
-        let mut flat = first;
+        let ron = below.ron;
+        let qth = flats.lamp(&flats.sorted().lit, &below, &limits, &mut rejected)?;
         let d2 = match flats.sorted().d2.as_slice() {
             [] => None,
-            picked => {
-                let lamp = flats.lamp(picked, &below, &limits, &mut rejected)?;
-                let other = flatten(&flats, &lamp, &below, &centres, &guesses, Some(&flat.edges), &parameters)?;
+            picked => Some(flats.lamp(picked, &below, &limits, &mut rejected)?),
+        };
+        // what follows needs the means only
+        drop(below);
+        flats.release();
+        let mut guesses = guess::published(flats.arm);
+        // orders that the slit's filter blocks were not traced
+        guesses.retain(|guess| centres.iter().any(|row| row.order == guess.order));
+        let mut flat = flatten(&flats, &qth, ron, &centres, &guesses, None, &parameters)?;
+        let d2 = match d2 {
+            None => None,
+            Some(lamp) => {
+                let other = flatten(&flats, &lamp, ron, &centres, &guesses, Some(&flat.edges), &parameters)?;
                 response::merge(&mut flat.response, &other.response);
                 remarks.push(format!(
                     "response stitched with {} frames of the deuterium lamp, weighted by their errors",
                     lamp.used.len()
                 ));
-                Some(other)
+                Some(other.blazes)
             }
         };
         for frame in &rejected {
@@ -212,7 +214,9 @@ impl Recipe for MasterFlat {
 fn centres(tables: &[MasterTable]) -> Result<Vec<OrderRow>, RecipeError> {
     let wrong = |reason: String| RecipeError::Input { recipe: NAME, reason };
     let Some(table) = tables.iter().find(|table| table.catg == "ORDER_TAB") else {
-        return Err(wrong("no ORDER_TAB among the calibrations; reduce a pinhole flat with order_centres first".into()));
+        return Err(wrong(
+            "no ORDER_TAB among the calibrations; reduce a pinhole flat with order_centres first".into(),
+        ));
     };
     let mut rows = order_table::read(table)
         .map_err(|error| wrong(format!("order table {}: {error}; reduce it anew with order_centres", table.name)))?;
@@ -235,7 +239,7 @@ struct Flat {
 fn flatten(
     flats: &Flats,
     lamp: &LampMean,
-    below: &Below,
+    ron: f64,
     centres: &[OrderRow],
     guesses: &[OrderGuess],
     known: Option<&[Edges]>,
@@ -243,7 +247,7 @@ fn flatten(
 ) -> Result<Flat, RecipeError> {
     let names = || flats.metas(&lamp.used).iter().map(|meta| meta.data_id.clone()).collect::<Vec<_>>().join(", ");
     let unusable = |reason: String| RecipeError::Unprocessable { recipe: NAME, reason };
-    let mut light = flats.light(lamp, below.ron);
+    let mut light = flats.light(lamp, ron);
     let edges = match known {
         Some(edges) => edges.to_vec(),
         None => {
@@ -275,10 +279,8 @@ fn flatten(
     let quality = turned(lamp.mean.flags.view(), flats.dispersion);
     let tilt = |order: u8| guesses.iter().find(|guess| guess.order == order).map(|guess| &guess.tilt);
     let options = parameters.blaze();
-    let blazes: Vec<Option<Blaze>> = edges
-        .par_iter()
-        .map(|edges| blaze::measure(&light, &variance, edges, tilt(edges.order)?, &options))
-        .collect();
+    let blazes: Vec<Option<Blaze>> =
+        edges.par_iter().map(|edges| blaze::measure(&light, &variance, edges, tilt(edges.order)?, &options)).collect();
     let orders: Vec<LitOrder> = edges
         .iter()
         .zip(&blazes)
@@ -351,7 +353,7 @@ fn finish(
     qth: &LampMean,
     centres: &[OrderRow],
     flat: Flat,
-    d2: Option<Flat>,
+    d2: Option<Vec<Option<Blaze>>>,
     rejected: Vec<super::contract::RejectedFrame>,
     remarks: Vec<String>,
 ) -> Result<RecipeOutput, RecipeError> {
@@ -372,9 +374,8 @@ fn finish(
         .collect();
     rows.sort_by_key(|row| row.order);
     let order_tables = order_table::write(&rows, flats.dispersion).map_err(|error| unusable(error.to_string()))?;
-    let blaze_table =
-        blaze_table(flats, &flat, d2.as_ref(), reach).map_err(|error| unusable(error.to_string()))?;
-    let qc = quality(flats, qth, &flat, d2.as_ref(), rejected.len());
+    let blaze_table = blaze_table(flats, &flat, d2.as_deref(), reach).map_err(|error| unusable(error.to_string()))?;
+    let qc = quality(flats, qth, &flat, d2.as_deref(), rejected.len());
     let back = |image: &Array2<f32>| turned(image.view(), flats.dispersion);
     let bits = turned(flat.response.flags.view(), flats.dispersion);
     // the map of bad pixels says nothing where the lamp says nothing
@@ -416,7 +417,7 @@ const TABLE_STEP: usize = 4;
 fn blaze_table(
     flats: &Flats,
     flat: &Flat,
-    d2: Option<&Flat>,
+    d2: Option<&[Option<Blaze>]>,
     reach: [f64; 2],
 ) -> Result<Table, super::tables::TableError> {
     let along = match flats.dispersion {
@@ -429,7 +430,7 @@ fn blaze_table(
     indices.sort_by_key(|k| flat.edges[*k].order);
     for k in indices {
         let Some(blaze) = flat.blazes.get(k).and_then(Option::as_ref) else { continue };
-        let other = d2.and_then(|d2| d2.blazes.get(k)).and_then(Option::as_ref);
+        let other = d2.and_then(|blazes| blazes.get(k)).and_then(Option::as_ref);
         let first = blaze.reach[0].max(reach[0]).ceil() as usize;
         let last = blaze.reach[1].min(reach[1]).floor().max(0.0) as usize;
         for b in (first..=last.max(first)).step_by(TABLE_STEP) {
@@ -459,8 +460,11 @@ fn blaze_table(
     Table::new("BLAZE", columns)
 }
 
+/// Light of the lamp from which a pixel counts as lit, electrons.
+const VISIBLE: f32 = 10.0;
+
 /// Metrics with the reference pipeline's names, and ours.
-fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&Flat>, left_out: usize) -> Vec<QcMetric> {
+fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&[Option<Blaze>]>, left_out: usize) -> Vec<QcMetric> {
     let response = &flat.response;
     let total = response.value.len().max(1) as f64;
     let count = |bits: i32| response.flags.iter().filter(|flags| **flags & bits != 0).count() as f64;
@@ -472,7 +476,7 @@ fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&Flat>, left_o
                 sum += f64::from(*value);
                 inner += 1.0;
                 errors.push(f64::from(*variance));
-            } else if *bits == flags::UNLIT && *model > 0.0 {
+            } else if *bits == flags::UNLIT && *model > VISIBLE {
                 edge += 1.0;
             }
         },
@@ -516,8 +520,7 @@ fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&Flat>, left_o
     qc.push(measured("NOISE RATIO", qth.mean.noise_ratio, "", "residuals over their predicted noise"));
     qc.push(measured("NFRAMES USED", qth.used.len() as f64, "", "frames in the master"));
     qc.push(measured("NFRAMES LEFT OUT", left_out as f64, "", "frames that did not belong"));
-    let (low, high) =
-        qth.exposures.iter().fold((f64::INFINITY, 0.0f64), |(low, high), s| (low.min(*s), high.max(*s)));
+    let (low, high) = qth.exposures.iter().fold((f64::INFINITY, 0.0f64), |(low, high), s| (low.min(*s), high.max(*s)));
     qc.push(measured("LAMP RANGE", high - low, "", "spread of the lamp's brightness"));
     qc.push(measured("CR NUM", qth.mean.hits as f64, "pixels", "values rejected as cosmic rays"));
     qc.push(measured("SATURATED NUM", count(flags::SATURATED), "pixels", "pixels saturated in most frames"));
@@ -526,7 +529,7 @@ fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&Flat>, left_o
     qc.push(measured("SCATTER ERR", flat.scattered.error, "electrons", "scatter of the cells about the surface"));
     let text = "orders calibrated with the deuterium lamp";
     qc.push(match d2 {
-        Some(d2) => measured("D2 ORDERS", d2.blazes.iter().flatten().count() as f64, "", text),
+        Some(blazes) => measured("D2 ORDERS", blazes.iter().flatten().count() as f64, "", text),
         None => QcMetric::absent("D2 ORDERS", "the set has no frames of that lamp", "", text),
     });
     let format = SpectralFormat::of(flats.arm);

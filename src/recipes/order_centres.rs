@@ -135,7 +135,7 @@ impl Recipe for OrderCentres {
         let limits = parameters.limits();
         let mut rejected = Vec::new();
         let below = flats.below(input.masters, &limits)?;
-        let lamp = flats.lamp(&flats.sorted().lit.clone(), &below, &limits, &mut rejected)?;
+        let lamp = flats.lamp(&flats.sorted().lit, &below, &limits, &mut rejected)?;
         let light = flats.light(&lamp, below.ron);
         let metas = flats.metas(&lamp.used);
         let names: Vec<&str> = metas.iter().map(|meta| meta.data_id.as_str()).collect();
@@ -154,7 +154,7 @@ impl Recipe for OrderCentres {
             return Err(about(OrdersError::Missing { missing: missing.join(", "), offset: found.offset }));
         }
         if let Some((trace, error)) =
-            traces.iter().map(|t| (t, middle_error(t))).find(|(_, error)| *error > parameters.max_centre_error)
+            traces.iter().map(|t| (t, t.error())).find(|(_, error)| *error > parameters.max_centre_error)
         {
             return Err(unusable(format!(
                 "the centre of order {} is known to {error:.3} pixels only, {} are allowed (max_centre_error); expose longer",
@@ -208,10 +208,6 @@ fn traced(light: &Light, places: &[crate::reduction::orders::OrderGuess], option
     places.iter().filter_map(|place| trace::trace(light, place, options)).collect()
 }
 
-fn middle_error(trace: &Trace) -> f64 {
-    trace.centre.sigma(0.5 * (trace.covered[0] + trace.covered[1]))
-}
-
 /// A range of pixels within the detector.
 pub fn clamped(range: [f64; 2], reach: [f64; 2]) -> [f64; 2] {
     range.map(|end| end.clamp(reach[0], reach[1]))
@@ -252,13 +248,13 @@ fn quality(traces: &[Trace], light: &Light, dispersion: Dispersion, format: &Spe
         };
         per_order.push(one("SAMPLES GAP MAX", trace.longest_gap, pixels, "longest stretch without a sample"));
         per_order.push(one(&format!("{axis} RES SD"), trace.scatter, pixels, "scatter of samples about the centre"));
-        per_order.push(one("CENTRE ERR", middle_error(trace), pixels, "error of the centre, mid order"));
+        per_order.push(one("CENTRE ERR", trace.error(), pixels, "rms error of the centre along the order"));
         let fwhm = 2.354_820_045 * trace.sigma.at(0.5 * (trace.covered[0] + trace.covered[1]));
         per_order.push(one("PINHOLE FWHM", fwhm, pixels, "pinhole across the order, without pixels"));
         let range = clamped(trace.covered, light.reach());
         per_order.push(one("COVERED MIN", range[0], pixels, "first pixel with samples"));
         per_order.push(one("COVERED MAX", range[1], pixels, "last pixel with samples"));
-        errors.push(middle_error(trace));
+        errors.push(trace.error());
         residuals.extend(own);
     }
     let count = residuals.len().max(1) as f64;
@@ -276,9 +272,14 @@ fn quality(traces: &[Trace], light: &Light, dispersion: Dispersion, format: &Spe
     qc.push(QcMetric::measured(&format!("{axis} RES MIN"), low, pixels, text));
     qc.push(QcMetric::measured(&format!("{axis} RES MAX"), high, pixels, text));
     qc.push(QcMetric::measured(&format!("{axis} RES SD"), scatter, pixels, text));
-    qc.push(QcMetric::measured(&format!("{axis} RES MEDIAN"), median_f64(&mut residuals).unwrap_or(f64::NAN), pixels, text));
+    qc.push(QcMetric::measured(
+        &format!("{axis} RES MEDIAN"),
+        median_f64(&mut residuals).unwrap_or(f64::NAN),
+        pixels,
+        text,
+    ));
     let worst = errors.iter().copied().fold(0.0, f64::max);
-    qc.push(QcMetric::measured("CENTRE ERR MAX", worst, pixels, "error of the least known centre, mid order"));
+    qc.push(QcMetric::measured("CENTRE ERR MAX", worst, pixels, "rms error of the least known centre"));
     qc.extend(per_order);
     qc
 }

@@ -124,9 +124,7 @@ pub fn write(rows: &[OrderRow], dispersion: Dispersion) -> Result<Vec<Table>, Ta
 
     let numbers: Vec<i64> = rows.iter().map(|row| i64::from(row.order)).collect();
     let extremes = |of: &dyn Fn(f64, f64) -> f64, start: f64| -> Vec<f64> {
-        rows.iter()
-            .map(|row| samples(row.covered).map(|b| row.centre.at(b)).fold(start, of))
-            .collect()
+        rows.iter().map(|row| samples(row.covered).map(|b| row.centre.at(b)).fold(start, of)).collect()
     };
     let ends = |k: usize| -> Vec<f64> { rows.iter().map(|row| row.covered[k]).collect() };
     let mut ranges = vec![
@@ -225,25 +223,23 @@ pub fn read(master: &MasterTable) -> Result<Vec<OrderRow>, TableError> {
         let order = u8::try_from(orders[k]).unwrap_or(0);
         let value = |name: String| cells(&name, k).filter(|value| value.is_finite());
         let coefficients: Option<Vec<f64>> = (0..n).map(|i| value(format!("c{i}"))).collect();
-        let covariance: Option<Vec<f64>> = (0..n * n)
-            .map(|at| value(format!("v{}_{}", (at / n).max(at % n), (at / n).min(at % n))))
-            .collect();
+        let covariance: Option<Vec<f64>> =
+            (0..n * n).map(|at| value(format!("v{}_{}", (at / n).max(at % n), (at / n).min(at % n)))).collect();
         let (Some(coefficients), true) = (coefficients, n > 0) else { continue };
         let curve = Curve { domain: [from[k], to[k]], coefficients, covariance: covariance.unwrap_or_default() };
         match names[k].trim() {
-            "cent" => rows.push(OrderRow {
-                order,
-                covered: [low[k], high[k]],
-                centre: curve,
-                width: None,
-                edges: None,
-            }),
+            "cent" => {
+                rows.push(OrderRow { order, covered: [low[k], high[k]], centre: curve, width: None, edges: None })
+            }
             name => others.push((order, name.to_string(), curve)),
         }
     }
     for row in &mut rows {
         let find = |name: &str| {
-            others.iter().find(|(order, found, _)| *order == row.order && found == name).map(|(.., curve)| curve.clone())
+            others
+                .iter()
+                .find(|(order, found, _)| *order == row.order && found == name)
+                .map(|(.., curve)| curve.clone())
         };
         row.width = find("std");
         row.edges = find("edgelow").zip(find("edgeup")).map(|(low, high)| [low, high]);

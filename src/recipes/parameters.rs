@@ -62,10 +62,7 @@ pub fn typed<T: DeserializeOwned>(recipe: &'static str, overrides: &toml::Table)
 }
 
 /// Check numbers against their allowed ranges, both ends included. An error names the first one outside.
-pub fn check_ranges(
-    recipe: &'static str,
-    ranges: &[(&str, f64, RangeInclusive<f64>)],
-) -> Result<(), RecipeError> {
+pub fn check_ranges(recipe: &'static str, ranges: &[(&str, f64, RangeInclusive<f64>)]) -> Result<(), RecipeError> {
     // NaN is in no range
     match ranges.iter().find(|(_, value, range)| !range.contains(value)) {
         None => Ok(()),

@@ -53,7 +53,9 @@ pub enum MergeError {
     #[error("no bad-pixel map to merge; name at least one")]
     Empty,
     /// Maps of different binning or window.
-    #[error("bad-pixel map {name} has {found:?} rows x columns, the first one has {expected:?}; merge maps of one binning")]
+    #[error(
+        "bad-pixel map {name} has {found:?} rows x columns, the first one has {expected:?}; merge maps of one binning"
+    )]
     Shape {
         /// Source.
         name: String,

@@ -185,16 +185,7 @@ pub fn measure(
         let features = features(&nodes, &spline, options);
         let steps = ((reach[1] - reach[0]) * TABLE).ceil() as usize + 2;
         let table = (0..steps).map(|k| spline.at(reach[0] + k as f64 / TABLE).exp()).collect();
-        let mut blaze = Blaze {
-            order: edges.order,
-            spline,
-            reach,
-            illumination,
-            domain,
-            intervals,
-            features,
-            table,
-        };
+        let mut blaze = Blaze { order: edges.order, spline, reach, illumination, domain, intervals, features, table };
         if let Some(better) = illuminate(light, variance, &places, &blaze) {
             illumination = better;
             blaze.illumination = illumination;
@@ -402,7 +393,8 @@ fn illuminate(
         for column in place.columns(columns) {
             let value = f64::from(light.value[[row, column]]);
             let (p, u) = place.at(column as f64);
-            if u.abs() > INNER || !value.is_finite() || p < blaze.reach[0] || p > blaze.reach[1] || blaze.is_feature(p) {
+            if u.abs() > INNER || !value.is_finite() || p < blaze.reach[0] || p > blaze.reach[1] || blaze.is_feature(p)
+            {
                 continue;
             }
             let expected = blaze.light(p);

@@ -66,8 +66,7 @@ pub fn exposures(raw: &RawStack, pedestal: Option<Pedestal>, ron: f64) -> Option
     let at = (valid.len() * 98 / 100).min(valid.len() - 1);
     let bright = *valid.select_nth_unstable_by(at, f32::total_cmp).1;
     let least = (0.3 * bright).max(5.0 * ron as f32);
-    let lit: Vec<((usize, usize), f32)> =
-        places.into_iter().zip(first).filter(|(_, value)| *value > least).collect();
+    let lit: Vec<((usize, usize), f32)> = places.into_iter().zip(first).filter(|(_, value)| *value > least).collect();
     if lit.len() < 100 {
         return None;
     }
@@ -115,7 +114,8 @@ pub fn combine<'a>(
             .enumerate()
             .map(|(index, ((value, variance), quality))| {
                 let mut kernel = Kernel::new(raw, pedestal, exposures, ron, limits);
-                let planes = value.chunks_mut(columns).zip(variance.chunks_mut(columns)).zip(quality.chunks_mut(columns));
+                let planes =
+                    value.chunks_mut(columns).zip(variance.chunks_mut(columns)).zip(quality.chunks_mut(columns));
                 for (r, ((value, variance), quality)) in planes.enumerate() {
                     kernel.row(index * CHUNK_ROWS + r, value, variance, quality);
                 }
@@ -189,7 +189,8 @@ impl<'a, 'r> Kernel<'a, 'r> {
         let total: f32 = self.exposures.iter().sum();
         value.fill(0.0);
         for (k, light) in self.light.iter_mut().enumerate() {
-            for (((sum, light), adu), below) in value.iter_mut().zip(light).zip(self.raw.science_row(k, row)).zip(below) {
+            for (((sum, light), adu), below) in value.iter_mut().zip(light).zip(self.raw.science_row(k, row)).zip(below)
+            {
                 *light = self.raw.electrons(*adu) - below;
                 *sum += *light;
             }

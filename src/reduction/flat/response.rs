@@ -125,9 +125,8 @@ fn divide_row(
             let expected = blaze.light(p) * blaze.illumination(p, u.clamp(-1.0, 1.0)) * open;
             line.model[column] = expected as f32;
             let variance = f64::from(noise[column]);
-            let lit = open >= options.least_open
-                && expected > options.least_signal * variance.sqrt()
-                && !blaze.is_feature(p);
+            let lit =
+                open >= options.least_open && expected > options.least_signal * variance.sqrt() && !blaze.is_feature(p);
             let usable = quality[column] & (flags::NO_DATA | flags::SATURATED | flags::COSMIC_RAY) == 0;
             if !lit || !usable || !flat[column].is_finite() {
                 continue;

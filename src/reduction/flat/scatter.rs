@@ -90,15 +90,15 @@ pub fn fit(light: &Light, orders: &[Edges], options: &ScatterOptions) -> Option<
             let mut misses: Vec<f64> = cells
                 .iter()
                 .enumerate()
-                .map(|(k, cell)| (cell.value - value(&fits[usize::from(k % 2 == 0)], cell)).abs() / cell.sigma.max(floor))
+                .map(|(k, cell)| {
+                    (cell.value - value(&fits[usize::from(k % 2 == 0)], cell)).abs() / cell.sigma.max(floor)
+                })
                 .collect();
             median_f64(&mut misses)
         })
         .collect();
-    let best = (0..PENALTIES.len())
-        .filter_map(|k| scored[k].map(|score| (k, score)))
-        .min_by(|x, y| x.1.total_cmp(&y.1))?
-        .0;
+    let best =
+        (0..PENALTIES.len()).filter_map(|k| scored[k].map(|score| (k, score))).min_by(|x, y| x.1.total_cmp(&y.1))?.0;
     let mut coefficients = surface(&weights, PENALTIES[best])?;
     for _ in 0..2 {
         reweight(&mut weights, &base, &cells, |cell| value(&coefficients, cell))?;
@@ -125,9 +125,8 @@ impl Scattered {
             pixels.par_chunks_mut(columns).enumerate().for_each(|(r, line)| {
                 // first the curve across at this row, then its values
                 let (first, factors) = self.along.at(light.b_of(r as f64));
-                let curve: Vec<f64> = (0..n)
-                    .map(|j| (0..4).map(|i| factors[i] * self.coefficients[(first + i) * n + j]).sum())
-                    .collect();
+                let curve: Vec<f64> =
+                    (0..n).map(|j| (0..4).map(|i| factors[i] * self.coefficients[(first + i) * n + j]).sum()).collect();
                 for (pixel, (start, values)) in line.iter_mut().zip(&columns_of) {
                     *pixel = values.iter().zip(&curve[*start..]).map(|(v, c)| v * c).sum::<f64>() as f32;
                 }
@@ -220,7 +219,10 @@ fn cells(light: &Light, orders: &[Edges], options: &ScatterOptions) -> Vec<Cell>
                     let blur = below.or(above).map_or(1.0, |order| order.blur);
                     let foot = 1.5 + 3.0 * blur;
                     let margin = options.margin.min(0.5 * (high - low - 3.0)).max(foot);
-                    [low + if below.is_some() { margin } else { 0.0 }, high - if above.is_some() { margin } else { 0.0 }]
+                    [
+                        low + if below.is_some() { margin } else { 0.0 },
+                        high - if above.is_some() { margin } else { 0.0 },
+                    ]
                 };
                 let middle = light.b_of(0.5 * (start + end - 1) as f64);
                 let [low, high] = limits(middle);
@@ -310,14 +312,14 @@ mod tests {
     fn the_surface_is_found_under_the_orders_and_keeps_its_sign() {
         for level in [60.0, -20.0] {
             let scene = Scene { scattered: 0.0, rays: 50, half: 16.0, ..Scene::slit() };
-            let surface = |r: usize, c: usize| level * (1.0 + 0.5 * (c as f64 / COLUMNS as f64) - 0.3 * (r as f64 / ROWS as f64));
+            let surface =
+                |r: usize, c: usize| level * (1.0 + 0.5 * (c as f64 / COLUMNS as f64) - 0.3 * (r as f64 / ROWS as f64));
             let mut value = scene.expose(&scene.image(|_, _| 1.0), 9);
             value.indexed_iter_mut().for_each(|((r, c), v)| *v += surface(r, c) as f32);
             let light = Light { value, shot: 1.0, floor: 16.0 + level.max(0.0), binning: [1, 1] };
             let found = fit(&light, &edges(&scene), &OPTIONS).unwrap();
             let image = found.image(&light);
-            let misses: Vec<f64> =
-                image.indexed_iter().map(|((r, c), v)| f64::from(*v) - surface(r, c)).collect();
+            let misses: Vec<f64> = image.indexed_iter().map(|((r, c), v)| f64::from(*v) - surface(r, c)).collect();
             let rms = (misses.iter().map(|m| m * m).sum::<f64>() / misses.len() as f64).sqrt();
             assert!(rms < 0.8, "{level}: {rms}");
             assert!((found.at(100.0, 50.0) - f64::from(image[[100, 50]])).abs() < 1e-4);

@@ -1,10 +1,10 @@
 //! Order edges, from a model of the slit's profile on a flat through the slit. Both sides are measured independently.
 
+use super::OrdersError;
 use super::image::Light;
 use super::profile::{PatchNoise, Sample, Slit, fit_slit};
 use super::slices::{self, Walk};
 use super::trace::{PRIOR, sum};
-use super::OrdersError;
 use crate::numerics::curve::{self, Curve, Point};
 use crate::numerics::robust::median_f64;
 
@@ -72,6 +72,8 @@ pub struct Edges {
 
 /// Error of an edge that does not average out along a slice, unbinned pixels.
 const FLOOR: f64 = 0.01;
+/// Error that all edges of an order share: where the model puts the half light of a slit that is not quite its model's.
+const SHARED: f64 = 0.02;
 /// Deviation of pixels from the profile's model that is pixel response, not noise.
 const TOLERANCE: f64 = 0.02;
 
@@ -121,7 +123,11 @@ fn edges(light: &Light, places: &[OrderPlace], k: usize, options: &EdgeOptions) 
         match fitted.filter(|_| found >= least) {
             Some(fit) => {
                 let base = Curve::through(domain, degree.max(place.centre.coefficients.len()), expected);
-                Ok((sum(&base, &fit.curve), fit))
+                let mut curve = sum(&base, &fit.curve);
+                if let Some(variance) = curve.covariance.first_mut() {
+                    *variance += SHARED * SHARED;
+                }
+                Ok((curve, fit))
             }
             None => Err(OrdersError::Edges { order: place.order, side: name, found, tried: measured.len(), least }),
         }
@@ -223,8 +229,14 @@ mod tests {
     use super::super::synthetic::{ROWS, Scene};
     use super::*;
 
-    const OPTIONS: EdgeOptions =
-        EdgeOptions { walk: Walk { length: 8, stride: 16 }, margin: 10.0, degree: 7, significance: 10.0, cut: 5.0, least_used: 0.5 };
+    const OPTIONS: EdgeOptions = EdgeOptions {
+        walk: Walk { length: 8, stride: 16 },
+        margin: 10.0,
+        degree: 7,
+        significance: 10.0,
+        cut: 5.0,
+        least_used: 0.5,
+    };
 
     fn places(scene: &Scene, off: f64) -> Vec<OrderPlace> {
         let guesses = scene.guesses();

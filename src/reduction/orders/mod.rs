@@ -81,7 +81,9 @@ pub enum OrdersError {
         mirrored: f64,
     },
     /// Orders are displaced against each other.
-    #[error("order {order} lies {offset:+.1} pixels from the common offset of all orders, at most {limit:.1} are credible")]
+    #[error(
+        "order {order} lies {offset:+.1} pixels from the common offset of all orders, at most {limit:.1} are credible"
+    )]
     Displaced {
         /// Order.
         order: u8,

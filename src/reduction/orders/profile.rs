@@ -212,14 +212,7 @@ pub fn fit_peak(samples: &[Sample], start: f64, reach: f64, noise: PatchNoise) -
         |p| (p[0] - start).abs() <= reach && (0.2..4.0).contains(&p[1]) && p[2].is_finite(),
     )?;
     let ([centre, sigma, flux, ..], [vc, _, vf, ..]) = (found.parameters, found.variances);
-    Some(Peak {
-        centre,
-        centre_error: vc.sqrt(),
-        sigma,
-        flux,
-        flux_error: vf.sqrt(),
-        rejected: found.rejected,
-    })
+    Some(Peak { centre, centre_error: vc.sqrt(), sigma, flux, flux_error: vf.sqrt(), rejected: found.rejected })
 }
 
 /// Fit both edges of a slit: a level with slope and curvature between two steps of one width, on a sloping background.

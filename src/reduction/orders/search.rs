@@ -94,7 +94,11 @@ pub fn find(light: &Light, guesses: &[OrderGuess], limits: &SearchLimits) -> Res
         places.push((guess, moved.curve));
     }
     if !missing.is_empty() {
-        return Err(if places.is_empty() { dark } else { OrdersError::Missing { missing: missing.join(", "), offset } });
+        return Err(if places.is_empty() {
+            dark
+        } else {
+            OrdersError::Missing { missing: missing.join(", "), offset }
+        });
     }
     for (guess, moved) in &places {
         let middle = 0.5 * (guess.lit[0] + guess.lit[1]);
@@ -205,9 +209,10 @@ fn follow(blocks: &[BlockProfile], reach: i64, at: i64, significance: f64, bin: 
     let mut points = Vec::new();
     for block in blocks {
         let value = |k: i64| -> f64 {
-            usize::try_from(k).ok().and_then(|k| block.sigmas.get(k)).map_or(f64::NEG_INFINITY, |v| {
-                if v.is_finite() { f64::from(*v) } else { f64::NEG_INFINITY }
-            })
+            usize::try_from(k)
+                .ok()
+                .and_then(|k| block.sigmas.get(k))
+                .map_or(f64::NEG_INFINITY, |v| if v.is_finite() { f64::from(*v) } else { f64::NEG_INFINITY })
         };
         let centre = at + reach;
         let best = (centre - near..=centre + near)

@@ -53,6 +53,16 @@ pub struct Trace {
     pub slices: Vec<Slice>,
 }
 
+impl Trace {
+    /// Root mean square error of the centre along the covered part, pixels.
+    pub fn error(&self) -> f64 {
+        const PLACES: u32 = 32;
+        let [low, high] = self.covered;
+        let at = |k: u32| self.centre.sigma(low + (high - low) * f64::from(k) / f64::from(PLACES));
+        ((0..=PLACES).map(|k| at(k).powi(2)).sum::<f64>() / f64::from(PLACES + 1)).sqrt()
+    }
+}
+
 /// Error of a slice's centre that does not average out along it (pixel response, shape of the profile), unbinned pixels;
 /// it grows with the square of the binning.
 const FLOOR: f64 = 0.006;
@@ -72,11 +82,11 @@ pub fn trace(light: &Light, place: &OrderGuess, options: &TraceOptions) -> Optio
         })
         .collect();
     let degree = options.degree.min(PRIOR.len() - 1);
-    let fitted = curve::fit(&points, domain, degree, &PRIOR, FLOOR * (light.binning[1] * light.binning[1]) as f64, options.cut)?;
+    let fitted =
+        curve::fit(&points, domain, degree, &PRIOR, FLOOR * (light.binning[1] * light.binning[1]) as f64, options.cut)?;
     let base = Curve::through(domain, degree.max(place.centre.coefficients.len()), |b| place.centre.at(b));
     let centre = sum(&base, &fitted.curve);
-    let slices: Vec<Slice> =
-        slices
+    let slices: Vec<Slice> = slices
         .into_iter()
         .zip(&fitted.used)
         .map(|(Measured { b, length, found }, used)| Slice { b, length, peak: found, used: *used })
@@ -139,12 +149,7 @@ fn slice(
     let peak = if whole { fit_peak(&samples, 0.0, 2.5, noise) } else { None };
     let peak = peak.filter(|p| p.flux > options.significance * p.flux_error && p.centre_error * bin < 0.5);
     let at = place.centre.at(b);
-    peak.map(|p| Peak {
-        centre: at + p.centre * bin,
-        centre_error: p.centre_error * bin,
-        sigma: p.sigma * bin,
-        ..p
-    })
+    peak.map(|p| Peak { centre: at + p.centre * bin, centre_error: p.centre_error * bin, sigma: p.sigma * bin, ..p })
 }
 
 #[cfg(test)]
