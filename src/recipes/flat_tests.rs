@@ -45,7 +45,7 @@ fn frame(name: &str, tech: &str, slit: &str, electrons: &Array2<f32>) -> RawFram
 
 fn response(r: usize, c: usize) -> f64 {
     let noise = ((r * 7919 + c * 104_729) % 1009) as f64 / 504.0 - 1.0;
-    if (r * 31 + c * 17) % 1999 == 0 { 0.2 } else { 1.0 + 0.02 * noise }
+    if (r * 31 + c * 17).is_multiple_of(1999) { 0.2 } else { 1.0 + 0.02 * noise }
 }
 
 /// Expected electrons of the lamp through a slit of this half length, with the response of the pixels.

@@ -427,8 +427,7 @@ impl Survey {
             let found = 100.0 * self.invalid;
             return Some(format!("{found:.2} % of its pixels are not numbers, at most {most:.2} % are allowed"));
         }
-        // NaN fails the comparison
-        if !(self.level >= limits.least_light) {
+        if self.level.is_nan() || self.level < limits.least_light {
             return Some(format!(
                 "its brighter pixels have {:.0} e-, at least {:.0} are needed (least_light); is the lamp on, the mask in \
                  place and the shutter open?",

@@ -347,7 +347,6 @@ fn scattered_fraction(scattered: &Scattered, centre_light: &[f64]) -> f64 {
     median_f64(&mut values).unwrap_or(0.0) / percentile(centre_light, 50).max(1.0)
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that a run has found, to be written down")]
 fn finish(
     flats: &Flats,
     qth: &LampMean,

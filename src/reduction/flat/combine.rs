@@ -286,7 +286,7 @@ mod tests {
     const LAMP: [f64; 5] = [1.0, 1.03, 0.96, 1.01, 0.9];
 
     fn frames(scene: &Scene, gain: f64) -> (Vec<Array2<f32>>, Array2<f64>) {
-        let truth = scene.image(|r, c| if (r + c) % 97 == 0 { 0.6 } else { 1.0 });
+        let truth = scene.image(|r, c| if (r + c).is_multiple_of(97) { 0.6 } else { 1.0 });
         let frames = LAMP
             .iter()
             .enumerate()

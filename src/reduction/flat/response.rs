@@ -234,7 +234,7 @@ pub(super) mod tests {
 
     fn truth(r: usize, c: usize) -> f64 {
         let noise = ((r * 7919 + c * 104_729) % 1009) as f64 / 504.0 - 1.0;
-        if (r * 31 + c * 17) % 499 == 0 { 0.3 } else { 1.0 + 0.02 * noise }
+        if (r * 31 + c * 17).is_multiple_of(499) { 0.3 } else { 1.0 + 0.02 * noise }
     }
 
     fn response(scene: &Scene, exposures: f64, seed: u64) -> Response {

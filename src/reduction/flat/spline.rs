@@ -48,10 +48,10 @@ impl Basis {
         values[0] = 1.0;
         for k in 1..=DEGREE {
             let mut carried = 0.0;
-            for j in 0..k {
+            for (j, value) in values.iter_mut().enumerate().take(k) {
                 let (right, left) = (self.knots[i + j + 1], self.knots[i + j + 1 - k]);
-                let share = values[j] / (right - left);
-                values[j] = carried + (right - x) * share;
+                let share = *value / (right - left);
+                *value = carried + (right - x) * share;
                 carried = (x - left) * share;
             }
             values[k] = carried;

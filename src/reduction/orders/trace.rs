@@ -70,14 +70,35 @@ const FLOOR: f64 = 0.006;
 /// shape is good to some tenths of a pixel.
 pub(super) const PRIOR: [f64; 9] = [5.0, 3.0, 1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.1];
 
+/// Part of its length by which the centre of a long slice may be off, because light is not spread evenly along it and the
+/// order bends otherwise than expected.
+const BEND: f64 = 2e-4;
+
 /// Trace one order. `None` when too few slices show light for a curve.
+///
+/// Where light is so faint that slices had to be taken together, the trace is repeated along the curve found first, so
+/// that a long slice is not smeared by what was not known of the order's shape.
 pub fn trace(light: &Light, place: &OrderGuess, options: &TraceOptions) -> Option<Trace> {
-    let slices = slices::along(light, options.walk, |start, length, b| slice(light, place, options, start, length, b));
+    let first = trace_along(light, &place.centre, place, options)?;
+    match first.slices.iter().any(|slice| slice.used && slice.length > options.walk.stride as f64) {
+        true => trace_along(light, &first.centre, place, options),
+        false => Some(first),
+    }
+}
+
+/// Trace one order with slices that follow a curve.
+fn trace_along(light: &Light, path: &Curve, place: &OrderGuess, options: &TraceOptions) -> Option<Trace> {
+    let slices = slices::along(light, options.walk, |start, length, b| slice(light, path, options, start, length, b));
     let domain = light.reach();
     let points: Vec<Point> = slices
         .iter()
         .map(|slice| match slice.found {
-            Some(peak) => Point { x: slice.b, y: peak.centre - place.centre.at(slice.b), sigma: peak.centre_error },
+            Some(peak) => {
+                let long = slice.length > options.walk.stride as f64;
+                let bend = if long { BEND * slice.length } else { 0.0 };
+                let sigma = peak.centre_error.hypot(bend);
+                Point { x: slice.b, y: peak.centre - place.centre.at(slice.b), sigma }
+            }
             None => Point { x: slice.b, y: f64::NAN, sigma: f64::NAN },
         })
         .collect();
@@ -118,21 +139,14 @@ pub(super) fn sum(base: &Curve, more: &Curve) -> Curve {
 }
 
 /// Fit the peak in some rows; its centre is that at the middle row, in unbinned pixels, as are all errors and widths.
-fn slice(
-    light: &Light,
-    place: &OrderGuess,
-    options: &TraceOptions,
-    start: usize,
-    length: usize,
-    b: f64,
-) -> Option<Peak> {
+fn slice(light: &Light, path: &Curve, options: &TraceOptions, start: usize, length: usize, b: f64) -> Option<Peak> {
     let columns = light.shape().1 as i64;
     let bin = light.binning[1] as f64;
     let middle = start as f64 + 0.5 * (length - 1) as f64;
     let half = (options.half_width / bin).max(4.0);
     let mut samples = Vec::with_capacity(length * (2 * half as usize + 2));
     for row in start..start + length {
-        let centre = light.column_of(place.centre.at(light.b_of(row as f64)));
+        let centre = light.column_of(path.at(light.b_of(row as f64)));
         let along = 2.0 * (row as f64 - middle) / length as f64;
         let first = (centre - half).ceil() as i64;
         let line = light.value.row(row);
@@ -148,7 +162,7 @@ fn slice(
     let whole = samples.iter().any(|s| s.offset < -0.6 * half) && samples.iter().any(|s| s.offset > 0.6 * half);
     let peak = if whole { fit_peak(&samples, 0.0, 2.5, noise) } else { None };
     let peak = peak.filter(|p| p.flux > options.significance * p.flux_error && p.centre_error * bin < 0.5);
-    let at = place.centre.at(b);
+    let at = path.at(b);
     peak.map(|p| Peak { centre: at + p.centre * bin, centre_error: p.centre_error * bin, sigma: p.sigma * bin, ..p })
 }
 
