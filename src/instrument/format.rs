@@ -141,7 +141,8 @@ pub fn newton(
         wavelength = (wavelength + (p.dy_ds * off_x - p.dx_ds * off_y) / determinant).clamp(shortest, longest);
         slit = (slit + (p.dx_dw * off_y - p.dy_dw * off_x) / determinant).clamp(-SLIT_REACH, SLIT_REACH);
         if there {
-            return (wavelength > shortest && wavelength < longest && slit.abs() < SLIT_REACH).then_some((wavelength, slit));
+            return (wavelength > shortest && wavelength < longest && slit.abs() < SLIT_REACH)
+                .then_some((wavelength, slit));
         }
     }
     None
@@ -436,7 +437,11 @@ impl RawOrder {
 fn padded(key: &str, rows: &[Vec<f64>]) -> Result<[[f64; TERMS]; POWERS], FormatError> {
     let mut full = [[0.0; TERMS]; POWERS];
     if rows.len() < 2 || rows.len() > POWERS {
-        return Err(wrong(key, rows.len(), "two or three rows of coefficients are expected, one per power of the slit position"));
+        return Err(wrong(
+            key,
+            rows.len(),
+            "two or three rows of coefficients are expected, one per power of the slit position",
+        ));
     }
     for (target, row) in full.iter_mut().zip(rows) {
         if row.is_empty() || row.len() > TERMS || !row.iter().all(|value| value.is_finite()) {
@@ -543,10 +548,12 @@ mod tests {
                 for (part, slit) in [(0.0, -6.0), (0.3, 2.0), (1.0, 6.0)] {
                     let wavelength = blue + part * (red - blue);
                     let (at, step) = (order.position(wavelength, slit), 1e-4);
-                    let (plus, minus) = (order.position(wavelength + step, slit), order.position(wavelength - step, slit));
+                    let (plus, minus) =
+                        (order.position(wavelength + step, slit), order.position(wavelength - step, slit));
                     assert!(((plus.x - minus.x) / (2.0 * step) - at.dx_dw).abs() < 1e-6);
                     assert!(((plus.y - minus.y) / (2.0 * step) - at.dy_dw).abs() < 1e-6);
-                    let (plus, minus) = (order.position(wavelength, slit + step), order.position(wavelength, slit - step));
+                    let (plus, minus) =
+                        (order.position(wavelength, slit + step), order.position(wavelength, slit - step));
                     assert!(((plus.x - minus.x) / (2.0 * step) - at.dx_ds).abs() < 1e-6);
                     assert!(((plus.y - minus.y) / (2.0 * step) - at.dy_ds).abs() < 1e-6);
                 }
@@ -589,7 +596,8 @@ mod tests {
         assert!(broken("number = 2", "number = 7").contains("ascending"));
         assert!(broken("-5.5, -4.125", "-4.125, -5.5").contains("pinholes"));
         assert!(broken("size = [808, 4096]", "size = [0, 4096]").contains("size"));
-        let shorn: String = NIR_TEXT.lines().filter(|line| !line.starts_with("phase_half")).map(|l| format!("{l}\n")).collect();
+        let shorn: String =
+            NIR_TEXT.lines().filter(|line| !line.starts_with("phase_half")).map(|l| format!("{l}\n")).collect();
         assert!(SpectralFormat::parse(&shorn).unwrap_err().to_string().contains("phase_half_range"));
     }
 }

@@ -172,8 +172,8 @@ fn clusters(seeds: &[Seed], joint: f64) -> Vec<Vec<usize>> {
     clusters
 }
 
-/// The sum of all images without backgrounds.
-fn render(shape: (usize, usize), seeds: &[Seed], spots: &[Spot]) -> Array2<f32> {
+/// The sum of all images, without backgrounds, on an image of this shape (rows, columns).
+pub fn render(shape: (usize, usize), seeds: &[Seed], spots: &[Spot]) -> Array2<f32> {
     let (rows, columns) = shape;
     let bands = rows.div_ceil(BAND);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); bands];

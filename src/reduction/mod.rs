@@ -5,3 +5,4 @@
 
 pub mod detector;
 pub mod flags;
+pub mod geometry;
