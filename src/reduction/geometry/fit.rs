@@ -48,6 +48,8 @@ pub struct FitOptions {
     pub max_wave: usize,
     /// Highest degree along the order number that is tried (echelle).
     pub max_order: usize,
+    /// Whether hold-out tests choose the degrees; else a first guess's are kept.
+    pub choose: bool,
 }
 
 /// The error of the maps: covariances of the coefficients of an order.
@@ -55,6 +57,20 @@ pub struct FitOptions {
 pub struct OrderCovariance {
     /// Covariance matrices of the coefficients of x and of y, full squares.
     pub axes: [Vec<f64>; 2],
+}
+
+/// Variances of x and y (pixels squared) of the place where a map puts a wavelength and slit position.
+pub fn variances(map: &OrderMap, covariance: &OrderCovariance, wavelength: f64, slit: f64) -> [f64; 2] {
+    let mut row = vec![0.0; map.x.len()];
+    map.basis(wavelength, slit, &mut row);
+    [0, 1].map(|axis| {
+        let lines = covariance.axes[axis].chunks_exact(row.len().max(1));
+        lines
+            .zip(&row)
+            .map(|(line, a)| a * line.iter().zip(&row).map(|(c, b)| c * b).sum::<f64>())
+            .sum::<f64>()
+            .max(0.0)
+    })
 }
 
 /// What was found along one axis of one family of orders.
@@ -114,17 +130,25 @@ pub enum FitError {
 const FOLDS: usize = 5;
 /// Passes of rejection; in practice four suffice.
 const PASSES: usize = 12;
+/// Standard deviation of the difference to the guess: of the constant, pixels, its decay with each degree in order number
+/// and wavelength, and with each power of the slit position.
+const PRIOR: f64 = 2.0;
+/// See [`PRIOR`].
+const PRIOR_DECAY: f64 = 0.75;
+/// See [`PRIOR`].
+const PRIOR_SLIT: f64 = 0.3;
 /// A larger basis must lower the hold-out chi-square by this to be preferred.
 const WORTHWHILE: f64 = 6.0;
 
-/// Fit the maps of all orders of `guess` to the points. The guess gives orders, wavelength domains and limits.
+/// Fit the maps of all orders of `guess` to the points, as smooth differences from the guess. What the lines do not
+/// determine (an order with few of them, the ends) stays near the guess, and its error says by how much it may be off.
 pub fn fit(points: &[Point], guess: &GeometryMap, options: &FitOptions) -> Result<MapFit, FitError> {
     let families: Vec<Family> = match options.ties {
         Ties::Independent => guess.orders.iter().map(Family::single).collect(),
         Ties::Echelle => vec![Family::echelle(&guess.orders)],
     };
     let fitted: Vec<FamilyFit> =
-        families.par_iter().map(|family| fit_family(points, family, options)).collect::<Result<_, _>>()?;
+        families.par_iter().map(|family| fit_family(points, guess, family, options)).collect::<Result<_, _>>()?;
     let mut used = vec![false; points.len()];
     let mut residuals = vec![[f64::NAN; 2]; points.len()];
     let (mut orders, mut covariance, mut axes) = (Vec::new(), Vec::new(), Vec::new());
@@ -166,7 +190,8 @@ impl Family {
         let orders: Vec<u8> = maps.iter().map(|map| map.order).collect();
         let (first, last) = orders.iter().fold((u8::MAX, 0), |(a, b), order| (a.min(*order), b.max(*order)));
         let (first, last) = (f64::from(first), f64::from(last));
-        let phases = maps.iter().flat_map(|map| map.limits.map(|wavelength| f64::from(map.order) * wavelength));
+        // the maps of an echelle share one range of order times wavelength
+        let phases = maps.iter().flat_map(|map| map.domain.map(|wavelength| f64::from(map.order) * wavelength));
         let (a, b) = phases.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), phase| (a.min(phase), b.max(phase)));
         Family {
             orders,
@@ -201,16 +226,20 @@ impl Family {
             let all = fit.axes.iter().flat_map(|axis| axis.columns.iter().map(|c| pick(&fit.terms[*c])));
             all.max().unwrap_or(0) + 1
         };
-        let size = (degrees(|term| term.1), degrees(|term| term.2));
+        let known = guess.orders.iter().map(|map| map.size).fold((1, 1), |(a, b), (w, s)| (a.max(w), b.max(s)));
+        let size = (degrees(|term| term.1).max(known.0), degrees(|term| term.2).max(known.1));
         let inverse: Vec<Vec<f64>> = fit.axes.iter().map(|axis| axis.fitted.factor.inverse()).collect();
         let mut out = Vec::new();
         for map in guess.orders.iter().filter(|map| self.orders.contains(&map.order)) {
-            let n = f64::from(map.order);
-            let scale = if self.echelle { n } else { 1.0 };
             let mut tn = [0.0; MAX_WAVE];
             chebyshev::values(self.arguments(map.order, 0.0).0, &mut tn);
             let total = size.0 * size.1;
             let mut coefficients = [vec![0.0; total], vec![0.0; total]];
+            for (a, from) in [&map.x, &map.y].into_iter().enumerate() {
+                for (k, value) in from.iter().enumerate() {
+                    coefficients[a][k / map.size.1 * size.1 + k % map.size.1] = *value;
+                }
+            }
             let mut covariance = [vec![0.0; total * total], vec![0.0; total * total]];
             for (a, axis) in fit.axes.iter().enumerate() {
                 let place: Vec<(usize, f64)> = axis
@@ -230,8 +259,7 @@ impl Family {
                 }
             }
             let [x, y] = coefficients;
-            let domain = [(self.phase.0 - self.phase.1) / scale, (self.phase.0 + self.phase.1) / scale];
-            let map = OrderMap { order: map.order, domain, limits: map.limits, size, x, y };
+            let map = OrderMap { order: map.order, domain: map.domain, limits: map.limits, size, x, y };
             out.push((map, OrderCovariance { axes: covariance }));
         }
         out
@@ -298,7 +326,12 @@ struct Scatter {
     line: f64,
 }
 
-fn fit_family(points: &[Point], family: &Family, options: &FitOptions) -> Result<FamilyFit, FitError> {
+fn fit_family(
+    points: &[Point],
+    guess: &GeometryMap,
+    family: &Family,
+    options: &FitOptions,
+) -> Result<FamilyFit, FitError> {
     let powers = if options.slit { 3 } else { 1 };
     let largest: Layout = (0..powers)
         .map(|power| {
@@ -319,35 +352,33 @@ fn fit_family(points: &[Point], family: &Family, options: &FitOptions) -> Result
     // a fit to start with: enough to see outliers, not more than a first guess needs
     let start: Layout = match options.ties {
         Ties::Independent => vec![(0, 5), (0, 1), (0, 0)],
-        Ties::Echelle => vec![(options.max_order.min(6), 5), (3, 3), (1, 1)],
+        Ties::Echelle => vec![(options.max_order.min(8), 5), (2, 3), (1, 1)],
     };
     let mut layouts = [start[..powers].to_vec(), start[..powers].to_vec()];
-    let needed = columns_of(&layouts[0], &terms).len() + 4;
+    let needed = 8;
     if index.len() < needed {
         return Err(FitError::Few { orders: family.orders.clone(), found: index.len(), needed });
     }
     let chosen: Vec<&Point> = index.iter().map(|k| &points[*k]).collect();
     let problem = Problem {
         rows: chosen.par_iter().map(|point| family.row(point, &terms)).collect(),
-        values: [0, 1].map(|axis| chosen.iter().map(|point| point.place[axis]).collect()),
+        values: [0, 1]
+            .map(|axis| chosen.iter().map(|point| point.place[axis] - expected(guess, point)[axis]).collect()),
         variances: [0, 1].map(|axis| chosen.iter().map(|point| point.variance[axis]).collect()),
         lines: runs(&chosen),
     };
     let undetermined = || FitError::Undetermined { orders: family.orders.clone() };
     let mut used = vec![true; chosen.len()];
     let mut scatter = [Scatter { spot: 0.01, line: 0.0 }; 2];
-    let first = problem.settle(&layouts, &terms, &mut used, &mut scatter, options.clip).ok_or_else(undetermined)?;
-    drop(first);
-    let mut hold_out = [0.0; 2];
-    for axis in 0..2 {
+    problem.settle(&layouts, &terms, &mut used, &mut scatter, options.clip).ok_or_else(undetermined)?;
+    let mut hold_out = [f64::NAN; 2];
+    for axis in if options.choose { 0..2 } else { 0..0 } {
         let sums = problem.fold_sums(axis, &used, scatter[axis]);
         for power in (0..powers).chain(0..powers.min(2)) {
             layouts[axis] = better(&sums, &layouts[axis], power, &terms, options);
         }
         let columns = columns_of(&layouts[axis], &terms);
-        let lines = problem.lines.iter().filter(|line| used[(*line).clone()].iter().any(|used| *used)).count();
-        hold_out[axis] = problem.hold_out(axis, &columns, &used, scatter[axis]).unwrap_or(f64::NAN);
-        let _ = lines;
+        hold_out[axis] = problem.hold_out(axis, &columns, &terms, &used, scatter[axis]).unwrap_or(f64::NAN);
     }
     let (axes, residuals) =
         problem.settle(&layouts, &terms, &mut used, &mut scatter, options.clip).ok_or_else(undetermined)?;
@@ -359,6 +390,24 @@ fn fit_family(points: &[Point], family: &Family, options: &FitOptions) -> Result
         hold_out: hold_out[axis],
     });
     Ok(FamilyFit { index, used, residuals, terms, axes, reports })
+}
+
+/// Where the guess puts a point.
+fn expected(guess: &GeometryMap, point: &Point) -> [f64; 2] {
+    guess.at(point.order, point.wavelength, point.slit).map_or([f64::NAN; 2], |(x, y)| [x, y])
+}
+
+/// What is known of the coefficients before: the guess is good to pixels in its low terms and to less in the higher ones.
+fn prior(terms: &[Term], columns: &[usize]) -> NormalSums {
+    let mut sums = NormalSums::new(columns.len());
+    let mut row = vec![0.0; columns.len()];
+    for (k, column) in columns.iter().enumerate() {
+        let (i, j, slit) = terms[*column];
+        row[k] = 1.0 / (PRIOR * PRIOR_DECAY.powi((i + j) as i32) * PRIOR_SLIT.powi(slit as i32));
+        sums.add(&row, 0.0);
+        row[k] = 0.0;
+    }
+    sums
 }
 
 /// Ranges of points of one line in one order.
@@ -393,7 +442,8 @@ fn better(sums: &[NormalSums], layout: &Layout, power: usize, terms: &[Term], op
         .par_iter()
         .map(|candidate| {
             let columns = columns_of(candidate, terms);
-            let whole = whole.subset(&columns);
+            let mut whole = whole.subset(&columns);
+            whole.merge(&prior(terms, &columns), 1.0);
             let score = sums.iter().try_fold(0.0, |total, fold| {
                 let fold = fold.subset(&columns);
                 let mut rest = whole.clone();
@@ -462,13 +512,13 @@ impl Problem {
     }
 
     /// Robust scatter of the means of lines about fits without them, pixels.
-    fn hold_out(&self, axis: usize, columns: &[usize], used: &[bool], scatter: Scatter) -> Option<f64> {
+    fn hold_out(&self, axis: usize, columns: &[usize], terms: &[Term], used: &[bool], scatter: Scatter) -> Option<f64> {
         let folds: Vec<NormalSums> = (0..FOLDS)
             .map(|fold| self.sums(axis, self.lines.iter().skip(fold).step_by(FOLDS), Some(columns), used, scatter))
             .collect();
         let mut deviations = Vec::new();
         for fold in 0..FOLDS {
-            let mut rest = NormalSums::new(columns.len());
+            let mut rest = prior(terms, columns);
             folds.iter().enumerate().filter(|(k, _)| *k != fold).for_each(|(_, sums)| rest.merge(sums, 1.0));
             let fitted = rest.solve()?;
             for line in self.lines.iter().skip(fold).step_by(FOLDS) {
@@ -500,7 +550,8 @@ impl Problem {
                 .into_par_iter()
                 .map(|axis| {
                     let columns = columns_of(&layouts[axis], terms);
-                    let sums = self.sums(axis, self.lines.iter(), Some(&columns), used, scatter[axis]);
+                    let mut sums = self.sums(axis, self.lines.iter(), Some(&columns), used, scatter[axis]);
+                    sums.merge(&prior(terms, &columns), 1.0);
                     let fitted = sums.solve()?;
                     let residuals = self
                         .rows

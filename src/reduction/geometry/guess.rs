@@ -1,7 +1,7 @@
 //! The published format as a map, to start from.
 
 use super::map::{GeometryMap, OrderMap};
-use super::solve::{ArcLine, Pinhole};
+use super::solve::{ArcLine, Pinhole, Role};
 use crate::instrument::Arm;
 use crate::instrument::format::{OrderFormat, SpectralFormat};
 use crate::instrument::lines::LampLine;
@@ -62,7 +62,13 @@ pub fn arc_lines(format: &SpectralFormat, lines: &[LampLine]) -> Vec<ArcLine> {
             out.push(ArcLine {
                 order: order.number(),
                 wavelength: line.wavelength,
-                constrains: line.constrains(order.number()),
+                role: match &line.doubt {
+                    Some(_) => Role::Candidate,
+                    None if line.constrains(order.number()) => Role::Certain,
+                    // the faint lines of an atlas are no lines to identify; elsewhere every line is strong
+                    None if format.arm() == Arm::Vis => Role::Neighbour,
+                    None => Role::Candidate,
+                },
                 landmark: line.doubt.is_none() && line.published.contains(&order.number()),
             });
         }

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::fit::OrderCovariance;
+use super::fit::{OrderCovariance, variances};
 use super::map::{GeometryMap, OrderMap};
 
 /// The planes, rows x columns; NaN (order 0) outside of the orders.
@@ -171,13 +171,7 @@ fn error_grid(map: &OrderMap, covariance: &OrderCovariance, limits: [f64; 2], ha
 
 /// Standard error of the wavelength (nm) of the pixel at which a wavelength and slit position falls.
 pub fn wavelength_error(map: &OrderMap, covariance: &OrderCovariance, wavelength: f64, slit: f64) -> f64 {
-    let mut row = vec![0.0; map.x.len()];
-    map.basis(wavelength, slit, &mut row);
-    let [vx, vy] = [0, 1].map(|axis| {
-        let matrix = &covariance.axes[axis];
-        let lines = matrix.chunks_exact(row.len());
-        lines.zip(&row).map(|(line, a)| a * line.iter().zip(&row).map(|(c, b)| c * b).sum::<f64>()).sum::<f64>()
-    });
+    let [vx, vy] = variances(map, covariance, wavelength, slit);
     let place = map.place(wavelength, slit);
     // a step of one pixel in x and in y, as wavelength
     let by_x = place.step(1.0, 0.0).map_or(f64::NAN, |step| step.0);

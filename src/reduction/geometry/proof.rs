@@ -2,7 +2,7 @@
 //! the map is one to one.
 
 use super::map::GeometryMap;
-use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Pinhole, SolveOptions};
+use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Pinhole, SolveOptions, least};
 use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
 
 /// Least number of common lines from which two orders are compared.
@@ -22,8 +22,8 @@ pub(super) fn prove(
         let landmarks = || of_order().filter(|found| lines[found.line].landmark);
         let (expected, used) = (landmarks().count(), landmarks().filter(|found| found.fate == Fate::Used).count());
         let found = landmarks().filter(|found| !matches!(found.fate, Fate::Missed | Fate::Clipped)).count();
-        let needed = ((expected as f64 * options.least_found).ceil() as usize).max(6);
-        if found < needed || used < 6 {
+        let needed = least(expected, options);
+        if found < needed || used < needed / 2 {
             return Err(ArcError::Lines { order, found, expected, needed, search: options.search });
         }
         let span = |wavelengths: &mut dyn Iterator<Item = f64>| {

@@ -61,7 +61,9 @@ const UNKNOWNS: usize = 9 + TERMS.len() - 1;
 /// Flux, background and place of each spot are free.
 const FREE: usize = 4;
 
-/// Improve a shape from the residuals of spots. `model` is the sum of all spots as fitted with `shape`.
+/// Improve a shape from the residuals of spots. `model` is the sum of all spots as fitted with `shape`; a pixel that is off
+/// by more than the fraction `tolerance` of its spot's brightest pixel (and by its noise) is left out.
+#[allow(clippy::too_many_arguments)]
 pub fn improve(
     shape: &ShapeModel,
     image: ArrayView2<f32>,
@@ -71,6 +73,7 @@ pub fn improve(
     spots: &[Spot],
     witnesses: &[Witness],
     response: f64,
+    tolerance: f64,
 ) -> ShapeModel {
     let parts: Vec<NormalSums> = witnesses
         .par_chunks(32)
@@ -78,7 +81,7 @@ pub fn improve(
             let mut sums = NormalSums::new(UNKNOWNS);
             for witness in part {
                 let (Some(seed), Some(spot)) = (seeds.get(witness.index), spots.get(witness.index)) else { continue };
-                add_spot(&mut sums, &image, &floor, model, seed, spot, witness.t, response);
+                add_spot(&mut sums, &image, &floor, model, seed, spot, witness.t, (response, tolerance));
             }
             sums
         })
@@ -116,7 +119,7 @@ fn add_spot(
     seed: &Seed,
     spot: &Spot,
     t: f64,
-    response: f64,
+    (response, tolerance): (f64, f64),
 ) {
     const ALL: usize = FREE + UNKNOWNS;
     let (rows, columns) = image.dim();
@@ -139,7 +142,7 @@ fn add_spot(
             let sigma =
                 (base + signal + (response * signal).powi(2) + (0.02 * spot.flux * own.value[r][c]).powi(2)).sqrt();
             let residual = value - f64::from(model[at]) - spot.background;
-            if residual.abs() > 8.0 * sigma + 0.25 * spot.flux * own.value[r][c] {
+            if residual.abs() > 8.0 * sigma + tolerance * spot.flux * own.value[profile::REACH][profile::REACH] {
                 continue;
             }
             let mut line = [0.0; ALL];

@@ -13,7 +13,19 @@ use super::fit::{self, FitError, FitOptions, MapFit, Point, Ties};
 use super::map::GeometryMap;
 use super::register::{self, Expected, Vote};
 use super::shape::{self, ShapeModel, Witness};
+use crate::numerics::profile::Shape;
 use crate::numerics::spots::{self, Seed, Spot, SpotOptions};
+
+/// What a line may do for a solution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It constrains the map.
+    Certain,
+    /// It constrains the map when the frame itself confirms it: its identification is in doubt.
+    Candidate,
+    /// It is fitted only as a neighbour of others.
+    Neighbour,
+}
 
 /// A line of the lamp, as the solution needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +34,8 @@ pub struct ArcLine {
     pub order: u8,
     /// Wavelength, nm.
     pub wavelength: f64,
-    /// Whether it may constrain the solution. Others are fitted as neighbours.
-    pub constrains: bool,
+    /// What it may do.
+    pub role: Role,
     /// Whether it counts in the search for the pattern: the lines of the published table.
     pub landmark: bool,
 }
@@ -75,6 +87,8 @@ pub enum Fate {
     Blended,
     /// Too faint, on bad pixels, or not where it should be.
     Missed,
+    /// Measured, but not where its wavelength belongs, or where nothing else tells where that is.
+    Unconfirmed,
     /// Never meant to constrain the map.
     Neighbour,
 }
@@ -184,8 +198,23 @@ pub enum ArcError {
 const BLEND: f64 = 1.7;
 /// Fraction of a line's flux that a blended neighbour may have.
 const FAINT: f64 = 0.03;
-/// Pixels beyond the detector at which a line is still looked for.
-const MARGIN: f64 = -1.0;
+/// Lines closer than this to the edge of the detector are not looked for, pixels.
+const EDGE: f64 = 1.0;
+/// Signal to noise from which a neighbour is worth a place in the final fit.
+const VISIBLE: f64 = 3.0;
+/// Errors of the shape that are allowed before pixels are left out, fractions of the brightest pixel: while the shape is
+/// unknown, and after.
+const LOOSE: f64 = 0.6;
+/// See [`LOOSE`].
+const FIRM: f64 = 0.06;
+/// Rounds in which lines may be confirmed one after the other.
+const CHAIN: usize = 10;
+/// Where the map is not known to this, no line is confirmed by it, pixels.
+const UNKNOWN: f64 = 0.35;
+/// A line in doubt is confirmed within this many sigmas, and not farther off than [`FARTHEST`] pixels.
+const CONFIRM: f64 = 4.0;
+/// See [`CONFIRM`].
+const FARTHEST: f64 = 0.8;
 
 /// Solve an arc frame. `image` holds electrons without bias and dark, `floor` the variance of each pixel without its own
 /// shot noise (infinite where the pixel must not be used), both trimmed and unbinned.
@@ -210,68 +239,61 @@ pub fn solve(
     let coarse = register::refine(&significance, &registration.map, &landmarks, options.ties, &rounds);
     drop(significance);
 
-    // first measurement: a round Gaussian, then the shape of all orders, then that of each
+    let scene = Scene { image, floor, lines, pinholes, options };
+    // the landmarks alone: shapes, first of all orders together, and a first map
     let mut shapes: BTreeMap<u8, ShapeModel> =
         coarse.orders.iter().map(|map| (map.order, ShapeModel::round(options.sigma))).collect();
-    let mut map = coarse.clone();
-    let fit_options = FitOptions {
-        ties: options.ties,
-        slit: pinholes.len() > 1,
-        clip: options.clip,
-        max_wave: options.max_wave,
-        max_order: options.max_order,
-    };
-    let mut outcome = None;
-    for round in 0..3 {
-        let sites = sites(lines, pinholes, &map, &coarse, image.dim());
-        let mut seeds: Vec<Seed> = sites.iter().map(|site| site.seed(lines, pinholes, &map, &shapes)).collect();
-        let spot_options = SpotOptions {
-            response: options.response,
-            reach: if round == 0 { 2.0 } else { 1.2 },
-            ..SpotOptions::default()
-        };
-        let mut measured = spots::fit(image, floor, &seeds, &SpotOptions { sweeps: 2, ..spot_options });
-        for step in 0..if round < 2 { 2 } else { 1 } {
-            shapes = reshape(
-                &shapes,
-                round == 0 && step == 0,
-                image,
-                floor,
-                lines,
-                &map,
-                &sites,
-                &seeds,
-                &measured,
-                options,
-            );
-            for (seed, (site, spot)) in seeds.iter_mut().zip(sites.iter().zip(&measured)) {
-                seed.shape = site.shape(lines, &map, &shapes);
-                if seed.free && spot.signal_to_noise() > options.least_signal {
-                    (seed.x, seed.y) = (spot.x, spot.y);
-                }
-            }
-            let sweeps = if step == 0 && round < 2 { 1 } else { 2 };
-            measured = spots::fit(image, floor, &seeds, &SpotOptions { sweeps, ..spot_options });
-        }
-        let fates = judge(lines, &sites, &measured, options);
-        let points: Vec<(usize, Point)> = sites
-            .iter()
-            .enumerate()
-            .filter(|(k, _)| fates[*k] == Fate::Used)
-            .map(|(k, site)| (k, site.point(lines, pinholes, &measured[k])))
-            .collect();
-        let only: Vec<Point> = points.iter().map(|(_, point)| *point).collect();
-        prove_found(lines, &sites, &fates, &map, options)?;
-        let fitted = fit::fit(&only, &coarse, &fit_options)?;
-        map = fitted.map.clone();
-        outcome = Some((sites, seeds, measured, fates, points, fitted));
+    let sites = scene.sites(&coarse, &coarse, |line| line.landmark);
+    let mut seeds = scene.seeds(&sites, &coarse, &shapes);
+    let mut measured = scene.measure(&seeds, 2.0, 2, LOOSE);
+    for (together, tolerance) in [(true, LOOSE), (false, LOOSE), (false, FIRM)] {
+        shapes = scene.reshape(&shapes, together, tolerance, &coarse, &sites, &seeds, &measured);
+        scene.follow(&mut seeds, &sites, &measured, &coarse, &shapes);
+        measured = scene.measure(&seeds, 1.5, 1, tolerance);
     }
-    let Some((sites, seeds, measured, mut fates, points, fit)) = outcome else {
-        return Err(FitError::Few { orders: Vec::new(), found: 0, needed: 1 }.into());
-    };
-    for ((k, _), used) in points.iter().zip(&fit.used) {
+    let mut fates = scene.judge(&sites, &measured);
+    fates.iter_mut().filter(|fate| **fate == Fate::Unconfirmed).for_each(|fate| *fate = Fate::Used);
+    scene.prove_found(&sites, &fates, &coarse)?;
+    let points = scene.points(&sites, &measured, &fates);
+    let first = fit::fit(&points, &coarse, &scene.fit_options(false))?;
+
+    // every line near its place: blends come apart; a line counts where a map that is known there confirms it
+    let sites = scene.sites(&first.map, &coarse, |_| true);
+    let mut seeds = scene.seeds(&sites, &first.map, &shapes);
+    let mut measured = scene.measure(&seeds, 1.2, 2, FIRM);
+    shapes = scene.reshape(&shapes, false, FIRM, &first.map, &sites, &seeds, &measured);
+    let mut fates = scene.judge(&sites, &measured);
+    scene.confirm(&sites, &measured, &mut fates, &first);
+    let mut second = fit::fit(&scene.points(&sites, &measured, &fates), &coarse, &scene.fit_options(false))?;
+    // from line to line: each confirmed one tells where the next must be
+    for _ in 0..CHAIN {
+        scene.aim(&mut seeds, &sites, &fates, &second.map);
+        measured = scene.measure(&seeds, 1.2, 1, FIRM);
+        let before = fates.iter().filter(|fate| **fate == Fate::Used).count();
+        fates = scene.judge(&sites, &measured);
+        scene.confirm(&sites, &measured, &mut fates, &second);
+        second = fit::fit(&scene.points(&sites, &measured, &fates), &coarse, &scene.fit_options(false))?;
+        if fates.iter().filter(|fate| **fate == Fate::Used).count() <= before {
+            break;
+        }
+    }
+
+    // the final measurement, without lines that are not there
+    let seen: Vec<usize> = (0..sites.len())
+        .filter(|k| lines[sites[*k].line].role == Role::Certain || measured[*k].signal_to_noise() > VISIBLE)
+        .collect();
+    let sites: Vec<Site> = seen.iter().map(|k| sites[*k]).collect();
+    let old: Vec<Spot> = seen.iter().map(|k| measured[*k]).collect();
+    seeds = scene.seeds(&sites, &second.map, &shapes);
+    scene.follow(&mut seeds, &sites, &old, &second.map, &shapes);
+    measured = scene.measure(&seeds, 1.2, 2, FIRM);
+    let mut fates = scene.judge(&sites, &measured);
+    scene.confirm(&sites, &measured, &mut fates, &second);
+    let fit = fit::fit(&scene.points(&sites, &measured, &fates), &coarse, &scene.fit_options(true))?;
+    let used = (0..sites.len()).filter(|k| fates[*k] == Fate::Used).collect::<Vec<_>>();
+    for (k, used) in used.into_iter().zip(&fit.used) {
         if !used {
-            fates[*k] = Fate::Clipped;
+            fates[k] = Fate::Clipped;
         }
     }
     let measured: Vec<Measured> = sites
@@ -297,6 +319,16 @@ pub fn solve(
     Ok(solution)
 }
 
+/// Everything that the steps share.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    image: ArrayView2<'a, f32>,
+    floor: ArrayView2<'a, f32>,
+    lines: &'a [ArcLine],
+    pinholes: &'a [Pinhole],
+    options: &'a SolveOptions,
+}
+
 /// A line at a pinhole that lies on the detector.
 #[derive(Clone, Copy, Debug)]
 struct Site {
@@ -305,62 +337,223 @@ struct Site {
     expected: [f64; 2],
 }
 
-fn sites(
-    lines: &[ArcLine],
-    pinholes: &[Pinhole],
-    map: &GeometryMap,
-    first: &GeometryMap,
-    (rows, columns): (usize, usize),
-) -> Vec<Site> {
-    let mut sites = Vec::new();
-    for (l, line) in lines.iter().enumerate() {
-        for (p, hole) in pinholes.iter().enumerate() {
-            let Some((x, y)) = map.at(line.order, line.wavelength, hole.slit) else { continue };
-            let inside = |v: f64, n: usize| v >= -MARGIN && v <= n as f64 - 1.0 + MARGIN;
-            if inside(x, columns) && inside(y, rows) {
-                let (ex, ey) = first.at(line.order, line.wavelength, hole.slit).unwrap_or((x, y));
-                sites.push(Site { line: l, pinhole: p, expected: [ex, ey] });
+impl Scene<'_> {
+    /// The lines on the detector that `which` admits; `coarse` says where they were expected.
+    fn sites(&self, map: &GeometryMap, coarse: &GeometryMap, which: impl Fn(&ArcLine) -> bool) -> Vec<Site> {
+        let (rows, columns) = self.image.dim();
+        let inside = |v: f64, n: usize| v >= EDGE && v <= n as f64 - 1.0 - EDGE;
+        let mut sites = Vec::new();
+        for (l, line) in self.lines.iter().enumerate().filter(|(_, line)| which(line)) {
+            for (p, hole) in self.pinholes.iter().enumerate() {
+                let Some((x, y)) = map.at(line.order, line.wavelength, hole.slit) else { continue };
+                if inside(x, columns) && inside(y, rows) {
+                    let (ex, ey) = coarse.at(line.order, line.wavelength, hole.slit).unwrap_or((x, y));
+                    sites.push(Site { line: l, pinhole: p, expected: [ex, ey] });
+                }
+            }
+        }
+        sites
+    }
+
+    fn line(&self, site: &Site) -> &ArcLine {
+        &self.lines[site.line]
+    }
+
+    fn seeds(&self, sites: &[Site], map: &GeometryMap, shapes: &BTreeMap<u8, ShapeModel>) -> Vec<Seed> {
+        let seed = |site: &Site| {
+            let line = self.line(site);
+            let (x, y) = map.at(line.order, line.wavelength, self.pinholes[site.pinhole].slit).unwrap_or((0.0, 0.0));
+            let free = line.role != Role::Neighbour;
+            Seed { x, y, shape: self.shape(site, map, shapes), free, group: self.group(site) }
+        };
+        sites.iter().map(seed).collect()
+    }
+
+    /// Lines of one order through one pinhole may blend.
+    fn group(&self, site: &Site) -> usize {
+        usize::from(self.line(site).order) * self.pinholes.len() + site.pinhole
+    }
+
+    fn shape(&self, site: &Site, map: &GeometryMap, shapes: &BTreeMap<u8, ShapeModel>) -> Shape {
+        let line = self.line(site);
+        shapes.get(&line.order).copied().unwrap_or(ShapeModel::round(self.options.sigma)).at(argument(map, line))
+    }
+
+    /// Start the next measurement where the last one ended, with the shapes as they are known now.
+    fn follow(
+        &self,
+        seeds: &mut [Seed],
+        sites: &[Site],
+        measured: &[Spot],
+        map: &GeometryMap,
+        shapes: &BTreeMap<u8, ShapeModel>,
+    ) {
+        for (seed, (site, spot)) in seeds.iter_mut().zip(sites.iter().zip(measured)) {
+            seed.shape = self.shape(site, map, shapes);
+            if seed.free && spot.signal_to_noise() > self.options.least_signal {
+                (seed.x, seed.y) = (spot.x, spot.y);
             }
         }
     }
-    sites
-}
 
-impl Site {
-    fn seed(
-        &self,
-        lines: &[ArcLine],
-        pinholes: &[Pinhole],
-        map: &GeometryMap,
-        shapes: &BTreeMap<u8, ShapeModel>,
-    ) -> Seed {
-        let line = &lines[self.line];
-        let (x, y) = map.at(line.order, line.wavelength, pinholes[self.pinhole].slit).unwrap_or((0.0, 0.0));
-        let group = usize::from(line.order) * pinholes.len() + self.pinhole;
-        Seed { x, y, shape: self.shape(lines, map, shapes), free: line.constrains, group }
-    }
-
-    fn shape(
-        &self,
-        lines: &[ArcLine],
-        map: &GeometryMap,
-        shapes: &BTreeMap<u8, ShapeModel>,
-    ) -> crate::numerics::profile::Shape {
-        let line = &lines[self.line];
-        let shape = shapes.get(&line.order).copied().unwrap_or(ShapeModel::round(1.0));
-        shape.at(argument(map, line))
-    }
-
-    fn point(&self, lines: &[ArcLine], pinholes: &[Pinhole], spot: &Spot) -> Point {
-        let line = &lines[self.line];
-        Point {
-            order: line.order,
-            wavelength: line.wavelength,
-            slit: pinholes[self.pinhole].slit,
-            place: [spot.x, spot.y],
-            variance: [spot.variance_x, spot.variance_y],
+    /// Look for lines that are not in use where the map puts them now.
+    fn aim(&self, seeds: &mut [Seed], sites: &[Site], fates: &[Fate], map: &GeometryMap) {
+        for (seed, (site, fate)) in seeds.iter_mut().zip(sites.iter().zip(fates)) {
+            let line = self.line(site);
+            if *fate != Fate::Used
+                && let Some((x, y)) = map.at(line.order, line.wavelength, self.pinholes[site.pinhole].slit)
+            {
+                (seed.x, seed.y) = (x, y);
+            }
         }
     }
+
+    fn measure(&self, seeds: &[Seed], reach: f64, sweeps: usize, tolerance: f64) -> Vec<Spot> {
+        let options =
+            SpotOptions { response: self.options.response, reach, sweeps, tolerance, ..SpotOptions::default() };
+        spots::fit(self.image, self.floor, seeds, &options)
+    }
+
+    fn points(&self, sites: &[Site], measured: &[Spot], fates: &[Fate]) -> Vec<Point> {
+        let used = sites.iter().zip(measured).zip(fates).filter(|(_, fate)| **fate == Fate::Used);
+        used.map(|((site, spot), _)| Point {
+            order: self.line(site).order,
+            wavelength: self.line(site).wavelength,
+            slit: self.pinholes[site.pinhole].slit,
+            place: [spot.x, spot.y],
+            variance: [spot.variance_x, spot.variance_y],
+        })
+        .collect()
+    }
+
+    fn fit_options(&self, choose: bool) -> FitOptions {
+        FitOptions {
+            ties: self.options.ties,
+            slit: self.pinholes.len() > 1,
+            clip: self.options.clip,
+            max_wave: self.options.max_wave,
+            max_order: self.options.max_order,
+            choose,
+        }
+    }
+
+    /// Improve the shapes from bright lines that stand alone.
+    fn reshape(
+        &self,
+        shapes: &BTreeMap<u8, ShapeModel>,
+        together: bool,
+        tolerance: f64,
+        map: &GeometryMap,
+        sites: &[Site],
+        seeds: &[Seed],
+        measured: &[Spot],
+    ) -> BTreeMap<u8, ShapeModel> {
+        let model: Array2<f32> = spots::render(self.image.dim(), seeds, measured);
+        let crowded = self.crowding(sites, measured, 3.5);
+        let mut witnesses: BTreeMap<u8, Vec<Witness>> = BTreeMap::new();
+        for (k, (site, spot)) in sites.iter().zip(measured).enumerate() {
+            let line = self.line(site);
+            let clean = spot.coverage > 0.9 && crowded[k] < 0.05 && spot.variance_x.is_finite();
+            if line.role == Role::Certain && spot.signal_to_noise() > 25.0 && clean {
+                let t = argument(map, line).clamp(-1.0, 1.0);
+                witnesses.entry(line.order).or_default().push(Witness { index: k, t });
+            }
+        }
+        let improve = |shape: &ShapeModel, witnesses: &[Witness]| {
+            shape::improve(
+                shape,
+                self.image,
+                self.floor,
+                &model,
+                seeds,
+                measured,
+                witnesses,
+                self.options.response,
+                tolerance,
+            )
+        };
+        if together {
+            let all: Vec<Witness> = witnesses.into_values().flatten().collect();
+            let Some(first) = shapes.values().next() else { return BTreeMap::new() };
+            let better = improve(first, &all);
+            return shapes.keys().map(|order| (*order, better)).collect();
+        }
+        let none = Vec::new();
+        let of = |order: &u8| witnesses.get(order).unwrap_or(&none);
+        shapes.par_iter().map(|(order, shape)| (*order, improve(shape, of(order)))).collect()
+    }
+
+    /// For each line: the largest flux of a neighbour within a distance, over its own flux.
+    fn crowding(&self, sites: &[Site], measured: &[Spot], distance: f64) -> Vec<f64> {
+        let places: Vec<(f64, f64, usize)> =
+            sites.iter().zip(measured).map(|(site, spot)| (spot.x, spot.y, self.group(site))).collect();
+        let mut worst = vec![0.0f64; sites.len()];
+        for (a, b) in spots::close_pairs(&places, distance) {
+            let (fa, fb) = (measured[a].flux.max(1e-9), measured[b].flux.max(1e-9));
+            worst[a] = worst[a].max(fb / fa);
+            worst[b] = worst[b].max(fa / fb);
+        }
+        worst
+    }
+
+    fn judge(&self, sites: &[Site], measured: &[Spot]) -> Vec<Fate> {
+        let blends = self.crowding(sites, measured, BLEND);
+        let judge = |k: usize| {
+            let (line, spot) = (self.line(&sites[k]), &measured[k]);
+            let seen = spot.signal_to_noise() >= self.options.least_signal
+                && spot.coverage > 0.7
+                && spot.variance_x.max(spot.variance_y) < 0.25;
+            match line.role {
+                Role::Neighbour => Fate::Neighbour,
+                _ if !seen => Fate::Missed,
+                _ if blends[k] > FAINT => Fate::Blended,
+                _ => Fate::Unconfirmed,
+            }
+        };
+        (0..sites.len()).map(judge).collect()
+    }
+
+    /// Lines that lie where a map puts them that is well known there are used.
+    fn confirm(&self, sites: &[Site], measured: &[Spot], fates: &mut [Fate], fit: &MapFit) {
+        for ((site, spot), fate) in sites.iter().zip(measured).zip(fates) {
+            if *fate != Fate::Unconfirmed {
+                continue;
+            }
+            let (line, slit) = (self.line(site), self.pinholes[site.pinhole].slit);
+            let index = fit.map.orders.iter().position(|map| map.order == line.order);
+            let Some((map, errors)) = index.and_then(|k| Some((fit.map.orders.get(k)?, fit.covariance.get(k)?))) else {
+                continue;
+            };
+            let (x, y) = map.at(line.wavelength, slit);
+            let [vx, vy] = fit::variances(map, errors, line.wavelength, slit);
+            let near = |d: f64, map: f64, own: f64| {
+                d * d < CONFIRM * CONFIRM * (map + own + 0.03 * 0.03) && d.abs() < FARTHEST
+            };
+            if near(spot.x - x, vx, spot.variance_x) && near(spot.y - y, vy, spot.variance_y) {
+                *fate = Fate::Used;
+            }
+        }
+    }
+
+    /// Enough landmarks in every order, or the reason.
+    fn prove_found(&self, sites: &[Site], fates: &[Fate], map: &GeometryMap) -> Result<(), ArcError> {
+        for order in &map.orders {
+            let of_order = || sites.iter().zip(fates).filter(|(site, _)| self.line(site).order == order.order);
+            let expected = of_order().count();
+            let found = of_order().filter(|(_, fate)| matches!(fate, Fate::Used | Fate::Blended)).count();
+            let needed = least(expected, self.options);
+            if found < needed {
+                let search = self.options.search;
+                return Err(ArcError::Lines { order: order.order, found, expected, needed, search });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Least number of landmarks that must be found of those expected.
+pub(super) fn least(expected: usize, options: &SolveOptions) -> usize {
+    ((expected as f64 * options.least_found).ceil() as usize).max(4)
 }
 
 /// Argument -1..1 of a line along its order's limits.
@@ -369,116 +562,4 @@ fn argument(map: &GeometryMap, line: &ArcLine) -> f64 {
         let [a, b] = order.limits;
         (2.0 * line.wavelength - a - b) / (b - a)
     })
-}
-
-/// Improve the shapes from bright lines that stand alone.
-#[allow(clippy::too_many_arguments)]
-fn reshape(
-    shapes: &BTreeMap<u8, ShapeModel>,
-    together: bool,
-    image: ArrayView2<f32>,
-    floor: ArrayView2<f32>,
-    lines: &[ArcLine],
-    map: &GeometryMap,
-    sites: &[Site],
-    seeds: &[Seed],
-    measured: &[Spot],
-    options: &SolveOptions,
-) -> BTreeMap<u8, ShapeModel> {
-    let model: Array2<f32> = spots::render(image.dim(), seeds, measured);
-    let crowded = neighbours(seeds, measured, 3.5);
-    let witnesses = |order: Option<u8>| -> Vec<Witness> {
-        (0..sites.len())
-            .filter(|k| {
-                let (line, spot) = (&lines[sites[*k].line], &measured[*k]);
-                order.is_none_or(|order| order == line.order)
-                    && line.constrains
-                    && spot.signal_to_noise() > 25.0
-                    && spot.coverage > 0.9
-                    && crowded[*k] < 0.05
-                    && spot.variance_x.is_finite()
-            })
-            .map(|k| Witness { index: k, t: argument(map, &lines[sites[k].line]).clamp(-1.0, 1.0) })
-            .collect()
-    };
-    let improve = |shape: &ShapeModel, witnesses: &[Witness]| {
-        shape::improve(shape, image, floor, &model, seeds, measured, witnesses, options.response)
-    };
-    if together {
-        let Some(first) = shapes.values().next() else { return shapes.clone() };
-        let better = improve(first, &witnesses(None));
-        return shapes.keys().map(|order| (*order, better)).collect();
-    }
-    shapes.par_iter().map(|(order, shape)| (*order, improve(shape, &witnesses(Some(*order))))).collect()
-}
-
-/// For each image: the largest flux of a neighbour of its group within a distance, over its own flux.
-fn neighbours(seeds: &[Seed], measured: &[Spot], distance: f64) -> Vec<f64> {
-    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    seeds.iter().enumerate().for_each(|(k, seed)| groups.entry(seed.group).or_default().push(k));
-    let mut worst = vec![0.0f64; seeds.len()];
-    for members in groups.values() {
-        for k in members {
-            for other in members.iter().filter(|other| *other != k) {
-                let (a, b) = (&measured[*k], &measured[*other]);
-                if (a.x - b.x).hypot(a.y - b.y) < distance {
-                    worst[*k] = worst[*k].max(b.flux / a.flux.max(1e-9));
-                }
-            }
-        }
-    }
-    worst
-}
-
-fn judge(lines: &[ArcLine], sites: &[Site], measured: &[Spot], options: &SolveOptions) -> Vec<Fate> {
-    let mut groups: BTreeMap<(u8, usize), Vec<usize>> = BTreeMap::new();
-    for (k, site) in sites.iter().enumerate() {
-        groups.entry((lines[site.line].order, site.pinhole)).or_default().push(k);
-    }
-    let mut fates = vec![Fate::Neighbour; sites.len()];
-    for members in groups.values() {
-        for k in members {
-            let spot = &measured[*k];
-            if !lines[sites[*k].line].constrains {
-                continue;
-            }
-            let seen = spot.signal_to_noise() >= options.least_signal
-                && spot.coverage > 0.7
-                && spot.variance_x.is_finite()
-                && spot.variance_x.max(spot.variance_y) < 0.25;
-            let blended = members.iter().filter(|other| *other != k).any(|other| {
-                let b = &measured[*other];
-                b.flux > FAINT * spot.flux && (spot.x - b.x).hypot(spot.y - b.y) < BLEND
-            });
-            fates[*k] = match (seen, blended) {
-                (false, _) => Fate::Missed,
-                (true, true) => Fate::Blended,
-                (true, false) => Fate::Used,
-            };
-        }
-    }
-    fates
-}
-
-/// Enough landmarks in every order, or the reason.
-fn prove_found(
-    lines: &[ArcLine],
-    sites: &[Site],
-    fates: &[Fate],
-    map: &GeometryMap,
-    options: &SolveOptions,
-) -> Result<(), ArcError> {
-    for order in &map.orders {
-        let landmarks: Vec<usize> = (0..sites.len())
-            .filter(|k| lines[sites[*k].line].order == order.order && lines[sites[*k].line].landmark)
-            .collect();
-        let expected = landmarks.len();
-        let found =
-            landmarks.iter().filter(|k| matches!(fates[**k], Fate::Used | Fate::Blended | Fate::Clipped)).count();
-        let needed = ((expected as f64 * options.least_found).ceil() as usize).max(6);
-        if found < needed {
-            return Err(ArcError::Lines { order: order.order, found, expected, needed, search: options.search });
-        }
-    }
-    Ok(())
 }
