@@ -2,11 +2,14 @@
 //! the map is one to one.
 
 use super::map::GeometryMap;
-use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Pinhole, SolveOptions, least};
+use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Pinhole, Role, SIGNIFICANT, SolveOptions, least};
 use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
 
 /// Least number of common lines from which two orders are compared.
 const COMMON: usize = 3;
+
+/// Fraction of the bright lines that may lie off the map (blends with lines that nobody lists), besides two.
+const AGAINST: f64 = 0.12;
 
 /// Check a solution, or say why it must not be used.
 pub(super) fn prove(
@@ -35,6 +38,15 @@ pub(super) fn prove(
         let cover = if all > 0.0 { seen / all } else { 0.0 };
         if cover < options.least_cover {
             return Err(ArcError::Cover { order, cover, needed: options.least_cover });
+        }
+        let certain = |fates: &[Fate]| {
+            of_order()
+                .filter(|f| lines[f.line].role == Role::Certain && fates.contains(&f.fate) && significant(f))
+                .count()
+        };
+        let (against, for_it) = (certain(&[Fate::Unconfirmed, Fate::Clipped]), certain(&[Fate::Used]));
+        if against as f64 > AGAINST * for_it as f64 + 2.0 * pinholes.len() as f64 {
+            return Err(ArcError::Contradicted { order, against, used: for_it });
         }
         let mut distances: Vec<f64> = of_order()
             .filter(|f| matches!(f.fate, Fate::Used | Fate::Clipped) && significant(f))
@@ -74,7 +86,7 @@ fn distance(found: &Measured) -> f64 {
 }
 
 fn significant(found: &Measured) -> bool {
-    found.spot.signal_to_noise() > 20.0
+    found.spot.signal_to_noise() > SIGNIFICANT
 }
 
 /// A line that two orders show must lie on the map in both.

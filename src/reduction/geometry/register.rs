@@ -263,7 +263,7 @@ pub fn refine(
 }
 
 /// Least significance of a peak that may draw the map.
-const PEAK_SIGMA: f32 = 1.5;
+const PEAK_SIGMA: f32 = 3.0;
 
 /// Offset of the highest peak within `search` pixels.
 fn peak(significance: &Array2<f32>, x: f64, y: f64, search: f64) -> Option<[f64; 2]> {

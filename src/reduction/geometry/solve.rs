@@ -170,6 +170,16 @@ pub enum ArcError {
         /// Largest allowed.
         most: f64,
     },
+    /// Bright lines stand where the map has none.
+    #[error("order {order}: {against} bright lines lie off the map, {used} on it; the match is wrong")]
+    Contradicted {
+        /// Order.
+        order: u8,
+        /// Certain lines off the map.
+        against: usize,
+        /// Certain lines on it.
+        used: usize,
+    },
     /// One line that two orders show has two wavelengths.
     #[error("orders {first} and {second} disagree by {offset:.3} pixels about the {lines} lines that both show")]
     Overlap {
@@ -210,7 +220,11 @@ const FIRM: f64 = 0.06;
 /// Rounds in which lines may be confirmed one after the other.
 const CHAIN: usize = 10;
 /// Where the map is not known to this, no line is confirmed by it, pixels.
-const UNKNOWN: f64 = 0.35;
+const UNKNOWN: f64 = 0.25;
+/// Landmarks closer than this to where the coarse map expects them make the first map, pixels.
+const AGREES: f64 = 0.7;
+/// Signal to noise of a line that cannot be taken for another or for a cosmic ray.
+pub(super) const SIGNIFICANT: f64 = 20.0;
 /// A line in doubt is confirmed within this many sigmas, and not farther off than [`FARTHEST`] pixels.
 const CONFIRM: f64 = 4.0;
 /// See [`CONFIRM`].
@@ -238,6 +252,8 @@ pub fn solve(
     let rounds = [(3.0, 1), (2.5, 2), (1.8, 3)];
     let coarse = register::refine(&significance, &registration.map, &landmarks, options.ties, &rounds);
     drop(significance);
+    // what no line determines stays as published, moved rigidly; the bent map only says where to look first
+    let base = &registration.map;
 
     let scene = Scene { image, floor, lines, pinholes, options };
     // the landmarks alone: shapes, first of all orders together, and a first map
@@ -252,10 +268,16 @@ pub fn solve(
         measured = scene.measure(&seeds, 1.5, 1, tolerance);
     }
     let mut fates = scene.judge(&sites, &measured);
-    fates.iter_mut().filter(|fate| **fate == Fate::Unconfirmed).for_each(|fate| *fate = Fate::Used);
     scene.prove_found(&sites, &fates, &coarse)?;
+    for (fate, (site, spot)) in fates.iter_mut().zip(sites.iter().zip(&measured)) {
+        let [x, y] = site.expected;
+        let sure = spot.signal_to_noise() > SIGNIFICANT;
+        if *fate == Fate::Unconfirmed && sure && (spot.x - x).hypot(spot.y - y) < AGREES {
+            *fate = Fate::Used;
+        }
+    }
     let points = scene.points(&sites, &measured, &fates);
-    let first = fit::fit(&points, &coarse, &scene.fit_options(false))?;
+    let first = fit::fit(&points, base, &scene.fit_options(false))?;
 
     // every line near its place: blends come apart; a line counts where a map that is known there confirms it
     let sites = scene.sites(&first.map, &coarse, |_| true);
@@ -264,7 +286,7 @@ pub fn solve(
     shapes = scene.reshape(&shapes, false, FIRM, &first.map, &sites, &seeds, &measured);
     let mut fates = scene.judge(&sites, &measured);
     scene.confirm(&sites, &measured, &mut fates, &first);
-    let mut second = fit::fit(&scene.points(&sites, &measured, &fates), &coarse, &scene.fit_options(false))?;
+    let mut second = fit::fit(&scene.points(&sites, &measured, &fates), base, &scene.fit_options(false))?;
     // from line to line: each confirmed one tells where the next must be
     for _ in 0..CHAIN {
         scene.aim(&mut seeds, &sites, &fates, &second.map);
@@ -272,7 +294,7 @@ pub fn solve(
         let before = fates.iter().filter(|fate| **fate == Fate::Used).count();
         fates = scene.judge(&sites, &measured);
         scene.confirm(&sites, &measured, &mut fates, &second);
-        second = fit::fit(&scene.points(&sites, &measured, &fates), &coarse, &scene.fit_options(false))?;
+        second = fit::fit(&scene.points(&sites, &measured, &fates), base, &scene.fit_options(false))?;
         if fates.iter().filter(|fate| **fate == Fate::Used).count() <= before {
             break;
         }
@@ -289,7 +311,7 @@ pub fn solve(
     measured = scene.measure(&seeds, 1.2, 2, FIRM);
     let mut fates = scene.judge(&sites, &measured);
     scene.confirm(&sites, &measured, &mut fates, &second);
-    let fit = fit::fit(&scene.points(&sites, &measured, &fates), &coarse, &scene.fit_options(true))?;
+    let fit = fit::fit(&scene.points(&sites, &measured, &fates), base, &scene.fit_options(true))?;
     let used = (0..sites.len()).filter(|k| fates[*k] == Fate::Used).collect::<Vec<_>>();
     for (k, used) in used.into_iter().zip(&fit.used) {
         if !used {
@@ -540,7 +562,7 @@ impl Scene<'_> {
         for order in &map.orders {
             let of_order = || sites.iter().zip(fates).filter(|(site, _)| self.line(site).order == order.order);
             let expected = of_order().count();
-            let found = of_order().filter(|(_, fate)| matches!(fate, Fate::Used | Fate::Blended)).count();
+            let found = of_order().filter(|(_, fate)| matches!(fate, Fate::Unconfirmed | Fate::Blended)).count();
             let needed = least(expected, self.options);
             if found < needed {
                 let search = self.options.search;
