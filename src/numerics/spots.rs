@@ -23,6 +23,8 @@ pub struct Seed {
     pub free: bool,
     /// Images of one group are fitted together when they are close. Others only subtract each other.
     pub group: usize,
+    /// Flux and background from an earlier measurement.
+    pub known: Option<(f64, f64)>,
 }
 
 /// What was measured of one image.
@@ -136,11 +138,12 @@ fn start(image: &ArrayView2<f32>, floor: &ArrayView2<f32>, seed: &Seed) -> Spot 
         * std::f64::consts::PI
         * (seed.shape.sigma_x.powi(2) + 0.1).sqrt()
         * (seed.shape.sigma_y.powi(2) + 0.1).sqrt();
+    let (flux, background) = seed.known.unwrap_or((((peak - low) * area).max(0.0), low));
     Spot {
         x: seed.x,
         y: seed.y,
-        flux: ((peak - low) * area).max(0.0),
-        background: low,
+        flux,
+        background,
         variance_x: f64::INFINITY,
         variance_y: f64::INFINITY,
         covariance: 0.0,

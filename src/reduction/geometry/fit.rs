@@ -137,6 +137,8 @@ const PRIOR: f64 = 2.0;
 const PRIOR_DECAY: f64 = 0.75;
 /// See [`PRIOR`].
 const PRIOR_SLIT: f64 = 0.3;
+/// Factor by which a shift or a stretch may be larger than [`PRIOR`].
+const PRIOR_RIGID: f64 = 10.0;
 /// A larger basis must lower the hold-out chi-square by this to be preferred.
 const WORTHWHILE: f64 = 6.0;
 
@@ -403,7 +405,9 @@ fn prior(terms: &[Term], columns: &[usize]) -> NormalSums {
     let mut row = vec![0.0; columns.len()];
     for (k, column) in columns.iter().enumerate() {
         let (i, j, slit) = terms[*column];
-        row[k] = 1.0 / (PRIOR * PRIOR_DECAY.powi((i + j) as i32) * PRIOR_SLIT.powi(slit as i32));
+        // flexure moves, turns and stretches the whole format
+        let rigid = if i + j < 2 { PRIOR_RIGID } else { 1.0 };
+        row[k] = 1.0 / (rigid * PRIOR * PRIOR_DECAY.powi((i + j) as i32) * PRIOR_SLIT.powi(slit as i32));
         sums.add(&row, 0.0);
         row[k] = 0.0;
     }

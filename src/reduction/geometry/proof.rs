@@ -2,7 +2,7 @@
 //! the map is one to one.
 
 use super::map::GeometryMap;
-use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Pinhole, Role, SIGNIFICANT, SolveOptions, least};
+use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Role, SIGNIFICANT, SolveOptions, least};
 use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
 
 /// Least number of common lines from which two orders are compared.
@@ -15,10 +15,10 @@ const AGAINST: f64 = 0.12;
 pub(super) fn prove(
     solution: &ArcSolution,
     lines: &[ArcLine],
-    pinholes: &[Pinhole],
     guess: &GeometryMap,
     options: &SolveOptions,
 ) -> Result<(), ArcError> {
+    let pinholes = &solution.pinholes;
     for map in &solution.fit.map.orders {
         let order = map.order;
         let of_order = || solution.lines.iter().filter(|found| lines[found.line].order == order);

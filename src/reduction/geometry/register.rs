@@ -38,6 +38,8 @@ pub struct Vote {
     pub orders: Vec<u8>,
     /// Shift at the middle of the family, pixels.
     pub shift: [f64; 2],
+    /// Height of the best vote.
+    pub score: f64,
     /// Height of the best vote over the scatter of the votes far from it.
     pub significance: f64,
     /// Best vote over the highest vote that is not a neighbour of it.
@@ -172,7 +174,6 @@ fn vote(significance: &Array2<f32>, maps: &[&OrderMap], expected: &[Expected], r
             })
         })
         .collect();
-    let single = maps.len() == 1;
     let range = reach as isize;
     let total = |dx: f64, dy: f64, turn: f64, scale: f64| -> f32 {
         pieces
@@ -233,10 +234,10 @@ fn vote(significance: &Array2<f32>, maps: &[&OrderMap], expected: &[Expected], r
     let vote = Vote {
         orders: maps.iter().map(|map| map.order).collect(),
         shift: [dx, dy],
+        score: f64::from(score),
         significance: (f64::from(score) - mean) / scatter,
         lead: f64::from(score) / f64::from(second.max(1e-3)),
     };
-    let _ = single;
     (moved, vote)
 }
 

@@ -56,6 +56,8 @@ pub struct SolveOptions {
     pub ties: Ties,
     /// Farthest that the pattern may have moved along x or y, pixels.
     pub search: usize,
+    /// Farthest that the mask may have slipped along the slit, in pitches of the pinholes.
+    pub slips: i32,
     /// Standard deviation of a pinhole's image to start with, pixels.
     pub sigma: f64,
     /// Least signal to noise of a line that is used.
@@ -121,6 +123,10 @@ pub struct ArcSolution {
     pub lines: Vec<Measured>,
     /// What the vote found.
     pub votes: Vec<Vote>,
+    /// Pitches by which the mask has slipped along the slit.
+    pub slip: i32,
+    /// The pinholes at the slit positions where they are, slip included.
+    pub pinholes: Vec<Pinhole>,
     /// Shape of the images per order.
     pub shapes: BTreeMap<u8, ShapeModel>,
 }
@@ -170,6 +176,17 @@ pub enum ArcError {
         /// Largest allowed.
         most: f64,
     },
+    /// The mask seems to have slipped, but the pattern has moved besides.
+    #[error(
+        "the pinholes fit best {slip} pitches off along the slit and {moved:.0} pixels off besides; the mask may have slipped or \
+         the format may have moved since the single pinhole was taken: take both arcs again, one after the other"
+    )]
+    Displaced {
+        /// Pitches.
+        slip: i32,
+        /// Largest shift besides, pixels.
+        moved: f64,
+    },
     /// Bright lines stand where the map has none.
     #[error("order {order}: {against} bright lines lie off the map, {used} on it; the match is wrong")]
     Contradicted {
@@ -208,6 +225,10 @@ pub enum ArcError {
 const BLEND: f64 = 1.7;
 /// Fraction of a line's flux that a blended neighbour may have.
 const FAINT: f64 = 0.03;
+/// Fraction by which a slip must raise the vote: one pinhole of nine more or less is a ninth.
+const SLIP_GAIN: f64 = 0.02;
+/// Largest shift that is taken for a slip's remainder, pixels.
+const SLIP_REST: f64 = 1.0;
 /// Lines closer than this to the edge of the detector are not looked for, pixels.
 const EDGE: f64 = 1.0;
 /// Signal to noise from which a neighbour is worth a place in the final fit.
@@ -231,29 +252,52 @@ const CONFIRM: f64 = 4.0;
 const FARTHEST: f64 = 0.8;
 
 /// Solve an arc frame. `image` holds electrons without bias and dark, `floor` the variance of each pixel without its own
-/// shot noise (infinite where the pixel must not be used), both trimmed and unbinned.
+/// shot noise (infinite where the pixel must not be used), both trimmed and unbinned. `guess` says where to look;
+/// `published` is what the solution keeps where no line says otherwise: the guess itself, or what it once came from.
 pub fn solve(
     image: ArrayView2<f32>,
     floor: ArrayView2<f32>,
     lines: &[ArcLine],
     pinholes: &[Pinhole],
     guess: &GeometryMap,
+    published: &GeometryMap,
     options: &SolveOptions,
 ) -> Result<ArcSolution, ArcError> {
     let significance = register::significance(image, floor);
-    let landmarks: Vec<Expected> = lines
-        .iter()
-        .filter(|line| line.landmark)
-        .flat_map(|line| {
-            pinholes.iter().map(|hole| Expected { order: line.order, wavelength: line.wavelength, slit: hole.slit })
-        })
-        .collect();
-    let registration = register::register(&significance, guess, &landmarks, options.ties, options.search);
+    let landmarks = |slip: i32| -> Vec<Expected> {
+        let holes = slipped(pinholes, slip);
+        let expect = |line: &ArcLine, hole: &Pinhole| Expected {
+            order: line.order,
+            wavelength: line.wavelength,
+            slit: hole.slit,
+        };
+        lines
+            .iter()
+            .filter(|line| line.landmark)
+            .flat_map(|line| holes.iter().map(move |hole| expect(line, hole)))
+            .collect()
+    };
+    let mut best: Option<(f64, i32, register::Registration)> = None;
+    // no slip first: it must be beaten
+    for slip in std::iter::once(0).chain((1..=options.slips).flat_map(|slip| [slip, -slip])) {
+        let found = register::register(&significance, guess, &landmarks(slip), options.ties, options.search);
+        let score = found.votes.iter().map(|vote| vote.score).sum::<f64>();
+        if best.as_ref().is_none_or(|(other, _, _)| score > other * (1.0 + SLIP_GAIN)) {
+            best = Some((score, slip, found));
+        }
+    }
+    let Some((_, slip, registration)) = best else {
+        return Err(FitError::Few { orders: Vec::new(), found: 0, needed: 1 }.into());
+    };
+    let moved = registration.votes.iter().flat_map(|vote| vote.shift).fold(0.0f64, |a, b| a.max(b.abs()));
+    if slip != 0 && moved > SLIP_REST {
+        return Err(ArcError::Displaced { slip, moved });
+    }
+    let landmarks = landmarks(slip);
+    let pinholes = &slipped(pinholes, slip)[..];
     let rounds = [(3.0, 1), (2.5, 2), (1.8, 3)];
     let coarse = register::refine(&significance, &registration.map, &landmarks, options.ties, &rounds);
     drop(significance);
-    // what no line determines stays as published, moved rigidly; the bent map only says where to look first
-    let base = &registration.map;
 
     let scene = Scene { image, floor, lines, pinholes, options };
     // the landmarks alone: shapes, first of all orders together, and a first map
@@ -277,7 +321,7 @@ pub fn solve(
         }
     }
     let points = scene.points(&sites, &measured, &fates);
-    let first = fit::fit(&points, base, &scene.fit_options(false))?;
+    let first = fit::fit(&points, published, &scene.fit_options(false))?;
 
     // every line near its place: blends come apart; a line counts where a map that is known there confirms it
     let sites = scene.sites(&first.map, &coarse, |_| true);
@@ -286,15 +330,16 @@ pub fn solve(
     shapes = scene.reshape(&shapes, false, FIRM, &first.map, &sites, &seeds, &measured);
     let mut fates = scene.judge(&sites, &measured);
     scene.confirm(&sites, &measured, &mut fates, &first);
-    let mut second = fit::fit(&scene.points(&sites, &measured, &fates), base, &scene.fit_options(false))?;
+    let mut second = fit::fit(&scene.points(&sites, &measured, &fates), published, &scene.fit_options(false))?;
     // from line to line: each confirmed one tells where the next must be
     for _ in 0..CHAIN {
+        scene.follow(&mut seeds, &sites, &measured, &second.map, &shapes);
         scene.aim(&mut seeds, &sites, &fates, &second.map);
         measured = scene.measure(&seeds, 1.2, 1, FIRM);
         let before = fates.iter().filter(|fate| **fate == Fate::Used).count();
         fates = scene.judge(&sites, &measured);
         scene.confirm(&sites, &measured, &mut fates, &second);
-        second = fit::fit(&scene.points(&sites, &measured, &fates), base, &scene.fit_options(false))?;
+        second = fit::fit(&scene.points(&sites, &measured, &fates), published, &scene.fit_options(false))?;
         if fates.iter().filter(|fate| **fate == Fate::Used).count() <= before {
             break;
         }
@@ -311,7 +356,7 @@ pub fn solve(
     measured = scene.measure(&seeds, 1.2, 2, FIRM);
     let mut fates = scene.judge(&sites, &measured);
     scene.confirm(&sites, &measured, &mut fates, &second);
-    let fit = fit::fit(&scene.points(&sites, &measured, &fates), base, &scene.fit_options(true))?;
+    let fit = fit::fit(&scene.points(&sites, &measured, &fates), published, &scene.fit_options(true))?;
     let used = (0..sites.len()).filter(|k| fates[*k] == Fate::Used).collect::<Vec<_>>();
     for (k, used) in used.into_iter().zip(&fit.used) {
         if !used {
@@ -336,9 +381,19 @@ pub fn solve(
             }
         })
         .collect();
-    let solution = ArcSolution { fit, lines: measured, votes: registration.votes, shapes };
-    super::proof::prove(&solution, lines, pinholes, guess, options)?;
+    let pinholes = pinholes.to_vec();
+    let solution = ArcSolution { fit, lines: measured, votes: registration.votes, slip, pinholes, shapes };
+    super::proof::prove(&solution, lines, guess, options)?;
     Ok(solution)
+}
+
+/// The pinholes of a mask that has slipped along the slit by a number of pitches.
+fn slipped(pinholes: &[Pinhole], slip: i32) -> Vec<Pinhole> {
+    let pitch = match pinholes {
+        [first, second, ..] => second.slit - first.slit,
+        _ => 0.0,
+    };
+    pinholes.iter().map(|hole| Pinhole { slit: hole.slit + f64::from(slip) * pitch, ..*hole }).collect()
 }
 
 /// Everything that the steps share.
@@ -386,7 +441,7 @@ impl Scene<'_> {
             let line = self.line(site);
             let (x, y) = map.at(line.order, line.wavelength, self.pinholes[site.pinhole].slit).unwrap_or((0.0, 0.0));
             let free = line.role != Role::Neighbour;
-            Seed { x, y, shape: self.shape(site, map, shapes), free, group: self.group(site) }
+            Seed { x, y, shape: self.shape(site, map, shapes), free, group: self.group(site), known: None }
         };
         sites.iter().map(seed).collect()
     }
@@ -412,6 +467,7 @@ impl Scene<'_> {
     ) {
         for (seed, (site, spot)) in seeds.iter_mut().zip(sites.iter().zip(measured)) {
             seed.shape = self.shape(site, map, shapes);
+            seed.known = Some((spot.flux, spot.background));
             if seed.free && spot.signal_to_noise() > self.options.least_signal {
                 (seed.x, seed.y) = (spot.x, spot.y);
             }
@@ -422,6 +478,9 @@ impl Scene<'_> {
     fn aim(&self, seeds: &mut [Seed], sites: &[Site], fates: &[Fate], map: &GeometryMap) {
         for (seed, (site, fate)) in seeds.iter_mut().zip(sites.iter().zip(fates)) {
             let line = self.line(site);
+            if *fate == Fate::Missed {
+                seed.known = None;
+            }
             if *fate != Fate::Used
                 && let Some((x, y)) = map.at(line.order, line.wavelength, self.pinholes[site.pinhole].slit)
             {
