@@ -23,6 +23,8 @@ pub struct Seed {
     pub free: bool,
     /// Images of one group are fitted together when they are close. Others only subtract each other.
     pub group: usize,
+    /// Flux and background from an earlier measurement.
+    pub known: Option<(f64, f64)>,
 }
 
 /// What was measured of one image.
@@ -70,13 +72,15 @@ pub struct SpotOptions {
     pub sweeps: usize,
     /// Scatter of the pixel response, a fraction: the part of the noise that grows with the signal.
     pub response: f64,
-    /// A pixel further than this from the model is left out, sigmas (with a tenth of the signal allowed besides).
+    /// A pixel further than this from the model is left out, sigmas, with an error of the shape allowed besides.
     pub outlier: f64,
+    /// That error: a fraction of the brightest pixel.
+    pub tolerance: f64,
 }
 
 impl Default for SpotOptions {
     fn default() -> SpotOptions {
-        SpotOptions { window: 3.2, joint: 3.4, reach: 1.5, sweeps: 3, response: 0.012, outlier: 6.0 }
+        SpotOptions { window: 3.2, joint: 3.4, reach: 1.5, sweeps: 3, response: 0.012, outlier: 6.0, tolerance: 0.05 }
     }
 }
 
@@ -134,11 +138,12 @@ fn start(image: &ArrayView2<f32>, floor: &ArrayView2<f32>, seed: &Seed) -> Spot 
         * std::f64::consts::PI
         * (seed.shape.sigma_x.powi(2) + 0.1).sqrt()
         * (seed.shape.sigma_y.powi(2) + 0.1).sqrt();
+    let (flux, background) = seed.known.unwrap_or((((peak - low) * area).max(0.0), low));
     Spot {
         x: seed.x,
         y: seed.y,
-        flux: ((peak - low) * area).max(0.0),
-        background: low,
+        flux,
+        background,
         variance_x: f64::INFINITY,
         variance_y: f64::INFINITY,
         covariance: 0.0,
@@ -148,32 +153,52 @@ fn start(image: &ArrayView2<f32>, floor: &ArrayView2<f32>, seed: &Seed) -> Spot 
     }
 }
 
-/// Connected sets of close images within each group, in the order of their first member.
-fn clusters(seeds: &[Seed], joint: f64) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..seeds.len()).collect();
-    order.sort_by(|a, b| (seeds[*a].group, *a).cmp(&(seeds[*b].group, *b)).then(seeds[*a].x.total_cmp(&seeds[*b].x)));
-    let mut clusters: Vec<Vec<usize>> = Vec::new();
-    for run in order.chunk_by(|a, b| seeds[*a].group == seeds[*b].group) {
-        let first = clusters.len();
-        for k in run {
-            let near = |other: &usize| {
-                let (a, b): (&Seed, &Seed) = (&seeds[*k], &seeds[*other]);
-                (a.x - b.x).powi(2) + (a.y - b.y).powi(2) < joint * joint
-            };
-            let home = clusters[first..]
-                .iter()
-                .position(|members| members.len() < LARGEST_CLUSTER && members.iter().any(near));
-            match home {
-                Some(home) => clusters[first + home].push(*k),
-                None => clusters.push(vec![*k]),
+/// Pairs (i < j) of places of one group that lie within a distance, in ascending order. A place is (x, y, group).
+pub fn close_pairs(places: &[(f64, f64, usize)], distance: f64) -> Vec<(usize, usize)> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by(|a, b| {
+        let (a, b) = (&places[*a], &places[*b]);
+        a.2.cmp(&b.2).then((a.0 + a.1).total_cmp(&(b.0 + b.1)))
+    });
+    // places within a distance differ by at most sqrt(2) of it in x + y
+    let reach = distance * std::f64::consts::SQRT_2;
+    let mut pairs = Vec::new();
+    for (n, k) in order.iter().enumerate() {
+        let a = &places[*k];
+        for other in &order[n + 1..] {
+            let b = &places[*other];
+            if a.2 != b.2 || b.0 + b.1 - a.0 - a.1 > reach {
+                break;
+            }
+            if (a.0 - b.0).powi(2) + (a.1 - b.1).powi(2) < distance * distance {
+                pairs.push((*k.min(other), *k.max(other)));
             }
         }
     }
-    clusters
+    pairs.sort_unstable();
+    pairs
 }
 
-/// The sum of all images without backgrounds.
-fn render(shape: (usize, usize), seeds: &[Seed], spots: &[Spot]) -> Array2<f32> {
+/// Sets of close images within each group, in the order of their first member. A set that has grown to its largest size
+/// takes no more: the rest subtract each other.
+fn clusters(seeds: &[Seed], joint: f64) -> Vec<Vec<usize>> {
+    let places: Vec<(f64, f64, usize)> = seeds.iter().map(|seed| (seed.x, seed.y, seed.group)).collect();
+    let mut home: Vec<usize> = (0..seeds.len()).collect();
+    let mut members: Vec<Vec<usize>> = (0..seeds.len()).map(|k| vec![k]).collect();
+    for (a, b) in close_pairs(&places, joint) {
+        let (to, from) = (home[a].min(home[b]), home[a].max(home[b]));
+        if to != from && members[to].len() + members[from].len() <= LARGEST_CLUSTER {
+            let moved = std::mem::take(&mut members[from]);
+            moved.iter().for_each(|k| home[*k] = to);
+            members[to].extend(moved);
+        }
+    }
+    members.retain(|set| !set.is_empty());
+    members
+}
+
+/// The sum of all images, without backgrounds, on an image of this shape (rows, columns).
+pub fn render(shape: (usize, usize), seeds: &[Seed], spots: &[Spot]) -> Array2<f32> {
     let (rows, columns) = shape;
     let bands = rows.div_ceil(BAND);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); bands];
@@ -253,7 +278,12 @@ fn fit_cluster(
     }
     let mut background = state.iter().map(|s| s.background).sum::<f64>() / state.len() as f64;
     let (mut gram, mut right, mut row) = (vec![0.0; size * size], vec![0.0; size], vec![0.0; size]);
-    let rounds = if first { 4 } else { 3 };
+    // fluxes alone are a linear problem
+    let rounds = match (members.iter().any(|k| seeds[*k].free), first) {
+        (false, _) => 2,
+        (true, true) => 4,
+        (true, false) => 3,
+    };
     let mut factor = None;
     let (mut chi, mut count) = (0.0, 0usize);
     for round in 0..=rounds {
@@ -261,6 +291,8 @@ fn fit_cluster(
         right.fill(0.0);
         (chi, count) = (0.0, 0);
         let judge = round + 1 >= rounds;
+        let peak =
+            images.iter().zip(&state).map(|(image, spot)| spot.flux * image.value[REACH][REACH]).fold(0.0, f64::max);
         for pixel in &mut pixels {
             row.fill(0.0);
             row[0] = 1.0;
@@ -283,7 +315,7 @@ fn fit_cluster(
             let variance = pixel.floor + signal + (options.response * signal).powi(2);
             let residual = pixel.value - background - expected;
             if judge {
-                let allowed = options.outlier * variance.sqrt() + 0.1 * expected.max(0.0);
+                let allowed = options.outlier * variance.sqrt() + options.tolerance * peak;
                 pixel.used = residual.abs() <= allowed;
             }
             if !pixel.used {

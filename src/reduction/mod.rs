@@ -7,4 +7,5 @@ pub mod bad_pixels;
 pub mod detector;
 pub mod flags;
 pub mod flat;
+pub mod geometry;
 pub mod orders;
