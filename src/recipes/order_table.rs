@@ -270,7 +270,7 @@ mod tests {
                     order,
                     covered: [10.0, 2000.0],
                     edges: Some([-18.0, 17.0].map(|off| Curve::through(domain, 4, |b| centre(b) + off))),
-                    width: Some(Curve::constant(domain, 0.8)),
+                    width: Some(Curve { covariance: vec![1e-6], ..Curve::constant(domain, 0.8) }),
                     centre: curve,
                 }
             })

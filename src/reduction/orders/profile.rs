@@ -4,6 +4,7 @@
 //! without smearing the profile. Light that falls or rises along the patch has its own parameter.
 
 use crate::numerics::least_squares::NormalSums;
+use crate::numerics::robust::median_f64;
 
 /// A pixel of a patch.
 #[derive(Clone, Copy, Debug)]
@@ -182,9 +183,32 @@ fn levenberg<const N: usize>(
     Some(Fitted { parameters, variances, rejected: used.iter().filter(|ok| !**ok).count() })
 }
 
+/// The samples without those that have nothing to do with the others at their distance from the order: hot pixels and
+/// cosmic rays, which could pass for a peak where the order is faint. What the peak's own shape and its movement between
+/// pixels can do stays.
+fn without_strangers(samples: &[Sample], noise: PatchNoise) -> Vec<Sample> {
+    let mut columns: std::collections::BTreeMap<i64, Vec<f64>> = std::collections::BTreeMap::new();
+    for sample in samples {
+        columns.entry(sample.offset.round() as i64).or_default().push(sample.value);
+    }
+    let medians: std::collections::BTreeMap<i64, f64> =
+        columns.into_iter().filter_map(|(at, mut values)| Some((at, median_f64(&mut values)?))).collect();
+    let mut levels: Vec<f64> = medians.values().copied().collect();
+    let background = median_f64(&mut levels).unwrap_or(0.0);
+    let height = levels.iter().copied().fold(background, f64::max) - background;
+    let near = |sample: &&Sample| {
+        let median = medians.get(&(sample.offset.round() as i64)).copied().unwrap_or(background);
+        let sigma = (noise.floor + noise.shot * median.max(0.0)).sqrt();
+        (sample.value - median).abs() <= noise.cut * sigma + height
+    };
+    samples.iter().filter(near).copied().collect()
+}
+
 /// Fit a peak on a sloping background. `start` is the expected centre; a centre further than `reach` from it, and a width
 /// outside 0.2 to 4 pixels, are no fit.
 pub fn fit_peak(samples: &[Sample], start: f64, reach: f64, noise: PatchNoise) -> Option<Peak> {
+    let total = samples.len();
+    let samples = without_strangers(samples, noise);
     if samples.len() < 12 {
         return None;
     }
@@ -198,7 +222,7 @@ pub fn fit_peak(samples: &[Sample], start: f64, reach: f64, noise: PatchNoise) -
     // centre, sigma, flux, change of flux along the patch, background, its slope
     let first = [start, 0.9, flux, 0.0, background, 0.0];
     let found = levenberg(
-        samples,
+        &samples,
         first,
         noise,
         |p, s| {
@@ -212,7 +236,14 @@ pub fn fit_peak(samples: &[Sample], start: f64, reach: f64, noise: PatchNoise) -
         |p| (p[0] - start).abs() <= reach && (0.2..4.0).contains(&p[1]) && p[2].is_finite(),
     )?;
     let ([centre, sigma, flux, ..], [vc, _, vf, ..]) = (found.parameters, found.variances);
-    Some(Peak { centre, centre_error: vc.sqrt(), sigma, flux, flux_error: vf.sqrt(), rejected: found.rejected })
+    Some(Peak {
+        centre,
+        centre_error: vc.sqrt(),
+        sigma,
+        flux,
+        flux_error: vf.sqrt(),
+        rejected: found.rejected + total - samples.len(),
+    })
 }
 
 /// Fit both edges of a slit: a level with slope and curvature between two steps of one width, on a sloping background.
@@ -224,7 +255,7 @@ pub fn fit_slit(samples: &[Sample], start: [f64; 2], reach: f64, noise: PatchNoi
     let (middle, half) = (0.5 * (low + high), 0.5 * (high - low));
     let median_of = |keep: &dyn Fn(&Sample) -> bool| {
         let mut values: Vec<f64> = samples.iter().filter(|s| keep(s)).map(|s| s.value).collect();
-        crate::numerics::robust::median_f64(&mut values)
+        median_f64(&mut values)
     };
     let level = median_of(&|s| (s.offset - middle).abs() < 0.7 * half)?;
     let background = median_of(&|s| s.offset < low - 2.0 || s.offset > high + 2.0).unwrap_or(0.0);
@@ -319,6 +350,21 @@ mod tests {
         assert!((peak.sigma - 0.8).abs() < 0.01 && (peak.flux / 20_000.0 - 1.0).abs() < 0.01, "{peak:?}");
         assert!(peak.rejected >= 1 && peak.centre_error < 0.02);
         assert!(fit_peak(&data, 7.0, 0.5, NOISE).is_none_or(|p| p.flux < 5.0 * p.flux_error || p.flux < 5000.0));
+    }
+
+    #[test]
+    fn hot_pixels_are_no_peaks() {
+        let noise = |o: f64, t: f64| 4.0 * ((o * 12.9898 + t * 78.233).sin() * 43758.5453).fract();
+        let mut data = samples(noise, 8);
+        data[100].value += 9000.0;
+        data[230].value += 3000.0;
+        let peak = fit_peak(&data, 0.0, 2.5, NOISE);
+        assert!(peak.is_none_or(|peak| peak.flux < 5.0 * peak.flux_error || peak.flux < 100.0), "{peak:?}");
+        // beside a faint trace they do not move it
+        let mut data = samples(|o, t| 120.0 * bell(o - 0.2, 0.8)[0] + noise(o, t), 8);
+        data[101].value += 9000.0;
+        let peak = fit_peak(&data, 0.0, 2.5, NOISE).unwrap();
+        assert!((peak.centre - 0.2).abs() < 4.0 * peak.centre_error && peak.centre_error < 0.3, "{peak:?}");
     }
 
     #[test]
