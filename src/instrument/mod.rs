@@ -7,6 +7,7 @@ pub mod classification;
 pub mod detector;
 pub mod format;
 pub mod frame;
+pub mod lines;
 
 pub use classification::{Classification, ClassificationError, ClassifyError};
 pub use detector::{Detector, DetectorError, Detectors, Geometry};

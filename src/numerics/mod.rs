@@ -4,8 +4,14 @@
 //! reduction runs over fixed chunks that are combined in order, so that no result depends on the number of threads.
 //! What never lives here: FITS, detectors, astronomy.
 
+pub mod banded;
 pub mod blocks;
+pub mod chebyshev;
+pub mod curve;
 pub mod fft;
+pub mod least_squares;
 pub mod linear;
+pub mod profile;
 pub mod robust;
+pub mod spots;
 pub mod stack;

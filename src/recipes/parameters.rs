@@ -61,6 +61,20 @@ pub fn typed<T: DeserializeOwned>(recipe: &'static str, overrides: &toml::Table)
     })
 }
 
+/// Check numbers against their allowed ranges, both ends included. An error names the first one outside.
+pub fn check_ranges(recipe: &'static str, ranges: &[(&str, f64, RangeInclusive<f64>)]) -> Result<(), RecipeError> {
+    // NaN is in no range
+    match ranges.iter().find(|(_, value, range)| !range.contains(value)) {
+        None => Ok(()),
+        Some((name, value, range)) => Err(RecipeError::Parameter {
+            recipe,
+            parameter: (*name).to_string(),
+            found: value.to_string(),
+            reason: format!("must be from {} to {}", range.start(), range.end()),
+        }),
+    }
+}
+
 /// Parameters of the recipes that stack frames into a master; meanings, units and ranges in `config/recipes.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,17 +118,7 @@ impl StackParameters {
             ("max_invalid_fraction", p.max_invalid_fraction, 0.0..=0.5),
             ("significance", p.significance, 3.0..=100.0),
         ];
-        for (name, value, range) in ranges {
-            // NaN is in no range
-            if !range.contains(&value) {
-                return Err(RecipeError::Parameter {
-                    recipe,
-                    parameter: name.to_string(),
-                    found: value.to_string(),
-                    reason: format!("must be from {} to {}", range.start(), range.end()),
-                });
-            }
-        }
+        check_ranges(recipe, &ranges)?;
         Ok(p)
     }
 }

@@ -12,7 +12,7 @@ fn scene() -> Scene {
     Scene { rows: 512, columns: 101, side: 6, ..Scene::ccd() }
 }
 
-fn meta(name: &str, scene: &Scene) -> FrameMeta {
+pub(super) fn meta(name: &str, scene: &Scene) -> FrameMeta {
     let date_obs: jiff::Timestamp = "2026-03-10T19:00:42Z".parse().unwrap();
     FrameMeta {
         data_id: name.to_string(),

@@ -16,8 +16,12 @@ pub const UNSTABLE: i32 = 32;
 /// No valid data at all (NaN in every frame, outside the field).
 pub const NO_DATA: i32 = 64;
 
+/// The lamp does not calibrate this pixel: between the orders, on the slope of the slit's edge, or too faint. Its response
+/// is 1 by definition.
+pub const UNLIT: i32 = 128;
+
 /// Names of the bits, lowest first, for headers and documentation.
-pub const NAMES: [(i32, &str); 7] = [
+pub const NAMES: [(i32, &str); 8] = [
     (HOT, "HOT"),
     (COLD, "COLD"),
     (SATURATED, "SATURATED"),
@@ -25,4 +29,5 @@ pub const NAMES: [(i32, &str); 7] = [
     (COSMIC_RAY, "COSMIC_RAY"),
     (UNSTABLE, "UNSTABLE"),
     (NO_DATA, "NO_DATA"),
+    (UNLIT, "UNLIT"),
 ];

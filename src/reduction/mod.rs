@@ -1,7 +1,11 @@
 //! The algorithms that recipes are written in.
 //!
-//! What lives here: detector effects, later geometry, spectra and images, on arrays with variance and quality.
+//! What lives here: detector effects and bad pixels, places of orders, geometry, flats; on arrays with variance and quality.
 //! What never lives here: FITS, databases, file names.
 
+pub mod bad_pixels;
 pub mod detector;
 pub mod flags;
+pub mod flat;
+pub mod geometry;
+pub mod orders;

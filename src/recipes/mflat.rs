@@ -1,0 +1,550 @@
+//! Master flat: the response of every pixel, the light of the lamp along the orders, and the edges of the orders.
+
+use std::ops::RangeInclusive;
+
+use ndarray::{Array2, Zip};
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::contract::{MasterTable, ProductImage, ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput};
+use super::lamp::{self, FlatRules, Flats, LampLimits, LampMean};
+use super::order_centres::clamped;
+use super::order_table::{self, OrderRow};
+use super::parameters::{check_ranges, typed};
+use super::tables::{Column, Table};
+use crate::instrument::FrameMeta;
+use crate::instrument::format::SpectralFormat;
+use crate::numerics::robust::median_f64;
+use crate::quality::QcMetric;
+use crate::reduction::flags;
+use crate::reduction::flat::blaze::{self, Blaze, BlazeOptions};
+use crate::reduction::flat::combine::CombineLimits;
+use crate::reduction::flat::response::{self, LitOrder, Response, ResponseOptions};
+use crate::reduction::flat::scatter::{self, ScatterOptions, Scattered};
+use crate::reduction::orders::edges::{self, EdgeOptions, Edges, OrderPlace};
+use crate::reduction::orders::image::{Dispersion, Light, turned};
+use crate::reduction::orders::slices::Walk;
+use crate::reduction::orders::{OrderGuess, OrdersError, guess};
+
+const NAME: &str = "mflat";
+/// `ESO DPR TECH` of flats through the slit.
+const TECH: &str = "ECHELLE,SLIT";
+
+/// Parameters; meanings, units and ranges in `config/recipes.toml`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    minimum_frames: usize,
+    rejection_sigma: f64,
+    unstable_sigma: f64,
+    max_invalid_fraction: f64,
+    least_light: f64,
+    max_lamp_ratio: f64,
+    slice_length: usize,
+    slice_stride: usize,
+    edge_margin: f64,
+    degree: usize,
+    edge_sigma: f64,
+    curve_sigma: f64,
+    least_edges: f64,
+    scatter_knots_along: f64,
+    scatter_knots_across: f64,
+    scatter_margin: f64,
+    max_scattered: f64,
+    blaze_interval: f64,
+    blaze_shortest: f64,
+    blaze_tolerance: f64,
+    least_open: f64,
+    least_signal: f64,
+    cold_response: f64,
+    hot_response: f64,
+    pixel_sigma: f64,
+}
+
+impl Parameters {
+    fn read(overrides: &toml::Table) -> Result<Parameters, RecipeError> {
+        let p: Parameters = typed(NAME, overrides)?;
+        let ranges: [(&str, f64, RangeInclusive<f64>); 25] = [
+            ("minimum_frames", p.minimum_frames as f64, 1.0..=64.0),
+            ("rejection_sigma", p.rejection_sigma, 3.0..=50.0),
+            ("unstable_sigma", p.unstable_sigma, 3.0..=20.0),
+            ("max_invalid_fraction", p.max_invalid_fraction, 0.0..=0.5),
+            ("least_light", p.least_light, 1.0..=1e6),
+            ("max_lamp_ratio", p.max_lamp_ratio, 1.01..=100.0),
+            ("slice_length", p.slice_length as f64, 2.0..=256.0),
+            ("slice_stride", p.slice_stride as f64, 2.0..=256.0),
+            ("edge_margin", p.edge_margin, 3.0..=30.0),
+            ("degree", p.degree as f64, 1.0..=8.0),
+            ("edge_sigma", p.edge_sigma, 3.0..=100.0),
+            ("curve_sigma", p.curve_sigma, 2.0..=50.0),
+            ("least_edges", p.least_edges, 0.1..=1.0),
+            ("scatter_knots_along", p.scatter_knots_along, 16.0..=4096.0),
+            ("scatter_knots_across", p.scatter_knots_across, 16.0..=4096.0),
+            ("scatter_margin", p.scatter_margin, 2.0..=30.0),
+            ("max_scattered", p.max_scattered, 0.001..=1.0),
+            ("blaze_interval", p.blaze_interval, 32.0..=4096.0),
+            ("blaze_shortest", p.blaze_shortest, 4.0..=512.0),
+            ("blaze_tolerance", p.blaze_tolerance, 0.001..=0.5),
+            ("least_open", p.least_open, 0.05..=1.0),
+            ("least_signal", p.least_signal, 1.0..=1000.0),
+            ("cold_response", p.cold_response, 0.0..=1.0),
+            ("hot_response", p.hot_response, 1.0..=100.0),
+            ("pixel_sigma", p.pixel_sigma, 3.0..=50.0),
+        ];
+        check_ranges(NAME, &ranges)?;
+        Ok(p)
+    }
+
+    fn limits(&self) -> LampLimits {
+        LampLimits {
+            combine: CombineLimits { rejection_sigma: self.rejection_sigma, unstable_sigma: self.unstable_sigma },
+            max_invalid: self.max_invalid_fraction,
+            max_ratio: self.max_lamp_ratio,
+            least_light: self.least_light,
+            minimum: self.minimum_frames,
+            bright: 0.1,
+        }
+    }
+
+    fn edges(&self) -> EdgeOptions {
+        EdgeOptions {
+            walk: Walk { length: self.slice_length, stride: self.slice_stride },
+            margin: self.edge_margin,
+            degree: self.degree,
+            significance: self.edge_sigma,
+            cut: self.curve_sigma,
+            least_used: self.least_edges,
+        }
+    }
+
+    fn scatter(&self) -> ScatterOptions {
+        let knots = [self.scatter_knots_along, self.scatter_knots_across];
+        ScatterOptions { cell: 32, width: 24, margin: self.scatter_margin, knots }
+    }
+
+    fn blaze(&self) -> BlazeOptions {
+        BlazeOptions { interval: self.blaze_interval, shortest: self.blaze_shortest, tolerance: self.blaze_tolerance }
+    }
+
+    fn response(&self) -> ResponseOptions {
+        ResponseOptions {
+            least_open: self.least_open,
+            least_signal: self.least_signal,
+            edge_error: 0.02,
+            cold: self.cold_response,
+            hot: self.hot_response,
+            sigma: self.pixel_sigma,
+        }
+    }
+}
+
+/// The recipe `mflat`.
+#[derive(Clone, Copy, Debug)]
+pub struct MasterFlat;
+
+/// With the least number of frames from the parameters.
+fn rules(minimum: usize) -> FlatRules {
+    FlatRules { recipe: NAME, tech: TECH, minimum, d2: true }
+}
+
+impl Recipe for MasterFlat {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &'static str {
+        "1"
+    }
+
+    fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError> {
+        Parameters::read(parameters).map(|_| ())
+    }
+
+    fn verify(&self, frames: &[FrameMeta], parameters: &toml::Table) -> Result<(), RecipeError> {
+        let parameters = Parameters::read(parameters)?;
+        lamp::sort(frames, rules(parameters.minimum_frames)).map(|_| ())
+    }
+
+    fn peak_bytes(&self, frames: &[FrameMeta]) -> u64 {
+        lamp::peak_bytes(frames)
+    }
+
+    fn run(&self, input: RecipeInput, parameters: &toml::Table) -> Result<RecipeOutput, RecipeError> {
+        let parameters = Parameters::read(parameters)?;
+        let centres = centres(&input.tables)?;
+        let mut flats = Flats::new(input.frames, rules(parameters.minimum_frames))?;
+        let limits = parameters.limits();
+        let mut rejected = Vec::new();
+        let mut remarks = Vec::new();
+        let below = flats.below(input.masters, &limits)?;
+        remarks.push(format!("{} subtracted", below.name));
+        let ron = below.ron;
+        let qth = flats.lamp(&flats.sorted().lit, &below, &limits, &mut rejected)?;
+        let d2 = match flats.sorted().d2.as_slice() {
+            [] => None,
+            picked => Some(flats.lamp(picked, &below, &limits, &mut rejected)?),
+        };
+        // what follows needs the means only
+        drop(below);
+        flats.release();
+        let mut guesses = guess::published(flats.arm);
+        // orders that the slit's filter blocks were not traced
+        guesses.retain(|guess| centres.iter().any(|row| row.order == guess.order));
+        let mut flat = flatten(&flats, &qth, ron, &centres, &guesses, None, &parameters)?;
+        let d2 = match d2 {
+            None => None,
+            Some(lamp) => {
+                let other = flatten(&flats, &lamp, ron, &centres, &guesses, Some(&flat.edges), &parameters)?;
+                response::merge(&mut flat.response, &other.response);
+                remarks.push(format!(
+                    "response stitched with {} frames of the deuterium lamp, weighted by their errors",
+                    lamp.used.len()
+                ));
+                Some(other.blazes)
+            }
+        };
+        for frame in &rejected {
+            remarks.push(format!("frame {} left out: {}", frame.data_id, frame.reason));
+        }
+        finish(&flats, &qth, &centres, flat, d2, rejected, remarks)
+    }
+}
+
+/// The centres of the orders, from the order table among the calibrations.
+fn centres(tables: &[MasterTable]) -> Result<Vec<OrderRow>, RecipeError> {
+    let wrong = |reason: String| RecipeError::Input { recipe: NAME, reason };
+    let Some(table) = tables.iter().find(|table| table.catg == "ORDER_TAB") else {
+        return Err(wrong(
+            "no ORDER_TAB among the calibrations; reduce a pinhole flat with order_centres first".into(),
+        ));
+    };
+    let mut rows = order_table::read(table)
+        .map_err(|error| wrong(format!("order table {}: {error}; reduce it anew with order_centres", table.name)))?;
+    rows.sort_by_key(|row| row.order);
+    Ok(rows)
+}
+
+/// What one lamp gives. Images have rows along the dispersion.
+struct Flat {
+    edges: Vec<Edges>,
+    blazes: Vec<Option<Blaze>>,
+    response: Response,
+    scattered: Scattered,
+    /// Median of the scattered light over that of the light in the orders.
+    scattered_fraction: f64,
+    /// Electrons in the middle of the slit along all orders.
+    centre_light: Vec<f64>,
+}
+
+fn flatten(
+    flats: &Flats,
+    lamp: &LampMean,
+    ron: f64,
+    centres: &[OrderRow],
+    guesses: &[OrderGuess],
+    known: Option<&[Edges]>,
+    parameters: &Parameters,
+) -> Result<Flat, RecipeError> {
+    let names = || flats.metas(&lamp.used).iter().map(|meta| meta.data_id.clone()).collect::<Vec<_>>().join(", ");
+    let unusable = |reason: String| RecipeError::Unprocessable { recipe: NAME, reason };
+    let mut light = flats.light(lamp, ron);
+    let edges = match known {
+        Some(edges) => edges.to_vec(),
+        None => {
+            let places = places(centres, guesses);
+            edges::find(&light, &places, &parameters.edges())
+                .map_err(|error: OrdersError| unusable(format!("frames {}: {error}", names())))?
+        }
+    };
+    let Some(scattered) = scatter::fit(&light, &edges, &parameters.scatter()) else {
+        return Err(unusable(format!(
+            "frames {}: the light between the orders could not be measured; the gaps are hidden or invalid",
+            names()
+        )));
+    };
+    let surface = scattered.image(&light);
+    let centre_light = centre_light(&light, &edges, &surface);
+    let scattered_fraction = scattered_fraction(&scattered, &centre_light);
+    if scattered_fraction > parameters.max_scattered {
+        return Err(unusable(format!(
+            "frames {}: the light between the orders is {:.1} % of the light in them, at most {:.1} % are allowed \
+             (max_scattered); did the shutter stick, or does the dome leak?",
+            names(),
+            100.0 * scattered_fraction,
+            100.0 * parameters.max_scattered
+        )));
+    }
+    light.value -= &surface;
+    let variance = turned(lamp.mean.variance.view(), flats.dispersion);
+    let quality = turned(lamp.mean.flags.view(), flats.dispersion);
+    let tilt = |order: u8| guesses.iter().find(|guess| guess.order == order).map(|guess| &guess.tilt);
+    let options = parameters.blaze();
+    let blazes: Vec<Option<Blaze>> =
+        edges.par_iter().map(|edges| blaze::measure(&light, &variance, edges, tilt(edges.order)?, &options)).collect();
+    let orders: Vec<LitOrder> = edges
+        .iter()
+        .zip(&blazes)
+        .filter_map(|(edges, blaze)| Some(LitOrder { edges, tilt: tilt(edges.order)?, blaze: blaze.as_ref() }))
+        .collect();
+    let response = response::divide(&light, &variance, &quality, &orders, &parameters.response());
+    Ok(Flat { edges, blazes, response, scattered, scattered_fraction, centre_light })
+}
+
+/// Where edges are looked for, in rising place across the orders.
+fn places(centres: &[OrderRow], guesses: &[OrderGuess]) -> Vec<OrderPlace> {
+    let mut places: Vec<OrderPlace> = centres
+        .iter()
+        .filter_map(|row| {
+            let guess = guesses.iter().find(|guess| guess.order == row.order)?;
+            Some(OrderPlace {
+                order: row.order,
+                centre: row.centre.clone(),
+                half_length: guess.half_length.clone(),
+                lit: row.covered,
+            })
+        })
+        .collect();
+    let middle = |place: &OrderPlace| place.centre.at(0.5 * (place.lit[0] + place.lit[1]));
+    places.sort_by(|a, b| middle(a).total_cmp(&middle(b)));
+    places
+}
+
+/// Half the width of the band about the centre whose light is the exposure of an order, unbinned pixels.
+const BAND: f64 = 5.0;
+
+/// Electrons in a band about the centre of the slit, all orders; every third row.
+fn centre_light(light: &Light, edges: &[Edges], surface: &Array2<f32>) -> Vec<f64> {
+    let (rows, columns) = light.shape();
+    let mut values = Vec::new();
+    for order in edges {
+        for row in (0..rows).step_by(3) {
+            let b = light.b_of(row as f64);
+            if b < order.covered[0] || b > order.covered[1] {
+                continue;
+            }
+            let middle = 0.5 * (order.lower.at(b) + order.upper.at(b));
+            let ends = [middle - BAND, middle + BAND].map(|a| light.column_of(a).round().clamp(0.0, columns as f64));
+            for column in ends[0] as usize..(ends[1] as usize).min(columns) {
+                let value = light.value[[row, column]] - surface[[row, column]];
+                if value.is_finite() {
+                    values.push(f64::from(value));
+                }
+            }
+        }
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+/// A percentile of sorted values.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get(last * percent / 100).copied().unwrap_or(f64::NAN)
+}
+
+fn scattered_fraction(scattered: &Scattered, centre_light: &[f64]) -> f64 {
+    let mut values: Vec<f64> = scattered.cells.iter().map(|cell| cell.value.abs()).collect();
+    median_f64(&mut values).unwrap_or(0.0) / percentile(centre_light, 50).max(1.0)
+}
+
+fn finish(
+    flats: &Flats,
+    qth: &LampMean,
+    centres: &[OrderRow],
+    flat: Flat,
+    d2: Option<Vec<Option<Blaze>>>,
+    rejected: Vec<super::contract::RejectedFrame>,
+    remarks: Vec<String>,
+) -> Result<RecipeOutput, RecipeError> {
+    let unusable = |reason: String| RecipeError::Unprocessable { recipe: NAME, reason };
+    let n_combined = qth.used.len();
+    let reach = [0.0, (flat.response.value.nrows() * flats.bins()[0]).saturating_sub(1) as f64];
+    let mut rows: Vec<OrderRow> = flat
+        .edges
+        .iter()
+        .filter_map(|edges| {
+            let centre = centres.iter().find(|row| row.order == edges.order)?;
+            Some(OrderRow {
+                covered: clamped(edges.covered, reach),
+                edges: Some([edges.lower.clone(), edges.upper.clone()]),
+                ..centre.clone()
+            })
+        })
+        .collect();
+    rows.sort_by_key(|row| row.order);
+    let order_tables = order_table::write(&rows, flats.dispersion).map_err(|error| unusable(error.to_string()))?;
+    let blaze_table = blaze_table(flats, &flat, d2.as_deref(), reach).map_err(|error| unusable(error.to_string()))?;
+    let qc = quality(flats, qth, &flat, d2.as_deref(), rejected.len());
+    let back = |image: &Array2<f32>| turned(image.view(), flats.dispersion);
+    let bits = turned(flat.response.flags.view(), flats.dispersion);
+    // the map of bad pixels says nothing where the lamp says nothing
+    let bad = bits.mapv(|bits| bits & !flags::UNLIT);
+    let image = |catg: &str, suffix: &str, unit: &str, value, variance, flags| ProductImage {
+        catg: catg.to_string(),
+        tech: "IMAGE".to_string(),
+        suffix: suffix.to_string(),
+        unit: unit.to_string(),
+        value,
+        variance,
+        flags,
+        n_combined,
+    };
+    let products = vec![
+        image("MASTER_FLAT", "", "", back(&flat.response.value), Some(back(&flat.response.variance)), bits.clone()),
+        image("BLAZE", "_BLAZE", "electron", back(&flat.response.model), None, bits),
+        image("BP_MAP", "_BPMAP", "", bad.mapv(|bits| if bits == 0 { 0.0 } else { 1.0 }), None, bad),
+    ];
+    let table = |catg: &str, token: Option<&str>, suffix: &str, tables| ProductTable {
+        catg: catg.to_string(),
+        tech: TECH.to_string(),
+        token: token.map(str::to_string),
+        suffix: suffix.to_string(),
+        tables,
+        n_combined,
+    };
+    let tables = vec![
+        table("ORDER_TAB", Some("OLOC"), "", order_tables),
+        table("BLAZE_TAB", None, "_BLAZE_TABLE", vec![blaze_table]),
+    ];
+    Ok(RecipeOutput { products, tables, qc, rejected, remarks, ..RecipeOutput::default() })
+}
+
+/// Distance of the rows of the table of the lamp's light, unbinned pixels.
+const TABLE_STEP: usize = 4;
+
+/// The light of the lamp along every order.
+fn blaze_table(
+    flats: &Flats,
+    flat: &Flat,
+    d2: Option<&[Option<Blaze>]>,
+    reach: [f64; 2],
+) -> Result<Table, super::tables::TableError> {
+    let along = match flats.dispersion {
+        Dispersion::Rows => "y",
+        Dispersion::Columns => "x",
+    };
+    let (mut order, mut place) = (vec![], vec![]);
+    let mut values: [Vec<f64>; 5] = Default::default();
+    let mut indices: Vec<usize> = (0..flat.edges.len()).collect();
+    indices.sort_by_key(|k| flat.edges[*k].order);
+    for k in indices {
+        let Some(blaze) = flat.blazes.get(k).and_then(Option::as_ref) else { continue };
+        let other = d2.and_then(|blazes| blazes.get(k)).and_then(Option::as_ref);
+        let first = blaze.reach[0].max(reach[0]).ceil() as usize;
+        let last = blaze.reach[1].min(reach[1]).floor().max(0.0) as usize;
+        for b in (first..=last.max(first)).step_by(TABLE_STEP) {
+            let b = b as f64;
+            order.push(i64::from(blaze.order));
+            place.push(b);
+            values[0].push(blaze.light(b));
+            for (list, size) in values[1..4].iter_mut().zip(blaze.shape(b)) {
+                list.push(size);
+            }
+            let lit = other.filter(|other| (other.reach[0]..=other.reach[1]).contains(&b));
+            values[4].push(lit.map_or(f64::NAN, |other| other.light(b)));
+        }
+    }
+    let [light, slope, bend, twist, d2_light] = values;
+    let mut columns = vec![
+        Column::integer("order", order),
+        Column::real(along, "pixel", place),
+        Column::real("blaze", "electron", light),
+        Column::real("slit_slope", "", slope),
+        Column::real("slit_bend", "", bend),
+        Column::real("slit_twist", "", twist),
+    ];
+    if d2.is_some() {
+        columns.push(Column::real("blaze_d2", "electron", d2_light));
+    }
+    Table::new("BLAZE", columns)
+}
+
+/// Light of the lamp from which a pixel counts as lit, electrons.
+const VISIBLE: f32 = 10.0;
+
+/// Metrics with the reference pipeline's names, and ours.
+fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&[Option<Blaze>]>, left_out: usize) -> Vec<QcMetric> {
+    let response = &flat.response;
+    let total = response.value.len().max(1) as f64;
+    let count = |bits: i32| response.flags.iter().filter(|flags| **flags & bits != 0).count() as f64;
+    let (mut sum, mut inner, mut edge) = (0.0f64, 0.0f64, 0.0f64);
+    let mut errors = Vec::new();
+    Zip::from(&response.value).and(&response.variance).and(&response.flags).and(&response.model).for_each(
+        |value, variance, bits, model| {
+            if *bits == 0 {
+                sum += f64::from(*value);
+                inner += 1.0;
+                errors.push(f64::from(*variance));
+            } else if *bits == flags::UNLIT && *model > VISIBLE {
+                edge += 1.0;
+            }
+        },
+    );
+    let error = median_f64(&mut errors).map_or(f64::NAN, f64::sqrt);
+    let low = count(flags::COLD);
+    let measured = QcMetric::measured;
+    let mut qc = vec![
+        measured("INNER ORDER PIX MEAN", sum / inner, "", "mean response between the edges"),
+        measured("INNER ORDER PIX SUM", sum, "", "sum of responses between the edges"),
+        measured("COLDPIX NUM", low, "pixels", "pixels of significantly low response"),
+        measured("COLDPIX FRAC", low / total, "", "their fraction of the frame"),
+        measured("N LOW SENS", low, "pixels", "pixels of significantly low response"),
+        measured("N ORDER EDGE", edge, "pixels", "lit pixels without a response: edges, faint ends"),
+        measured("ORDEXP10", percentile(&flat.centre_light, 10), "electrons", "10th percentile of mid slit light"),
+        measured("ORDEXP50", percentile(&flat.centre_light, 50), "electrons", "median of mid slit light"),
+        measured("ORDEXP90", percentile(&flat.centre_light, 90), "electrons", "90th percentile of mid slit light"),
+        measured("N ORDERS", flat.edges.len() as f64, "", "orders with edges"),
+    ];
+    // edges: the reference pipeline calls the residuals X in both arms
+    let mut residuals: Vec<f64> = Vec::new();
+    for order in &flat.edges {
+        for slice in &order.slices {
+            let Some(slit) = slice.slit else { continue };
+            let curves = [&order.lower, &order.upper];
+            for ((found, used), curve) in slit.edges.iter().zip(slice.used).zip(curves) {
+                if used {
+                    residuals.push(found - curve.at(slice.b));
+                }
+            }
+        }
+    }
+    let n = residuals.len().max(1) as f64;
+    let scatter = (residuals.iter().map(|r| r * r).sum::<f64>() / n).sqrt();
+    let (least, most) = residuals.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), r| (a.min(*r), b.max(*r)));
+    qc.push(measured("X RES MIN", least, "pixels", "residuals of the edges"));
+    qc.push(measured("X RES MAX", most, "pixels", "residuals of the edges"));
+    qc.push(measured("X RES SD", scatter, "pixels", "residuals of the edges"));
+    qc.push(measured("RESPONSE ERR", error, "", "median error of a response"));
+    qc.push(measured("PRNU", response.pattern, "", "scatter of responses beyond their noise"));
+    qc.push(measured("NOISE RATIO", qth.mean.noise_ratio, "", "residuals over their predicted noise"));
+    qc.push(measured("NFRAMES USED", qth.used.len() as f64, "", "frames in the master"));
+    qc.push(measured("NFRAMES LEFT OUT", left_out as f64, "", "frames that did not belong"));
+    let (low, high) = qth.exposures.iter().fold((f64::INFINITY, 0.0f64), |(low, high), s| (low.min(*s), high.max(*s)));
+    qc.push(measured("LAMP RANGE", high - low, "", "spread of the lamp's brightness"));
+    qc.push(measured("CR NUM", qth.mean.hits as f64, "pixels", "values rejected as cosmic rays"));
+    qc.push(measured("SATURATED NUM", count(flags::SATURATED), "pixels", "pixels saturated in most frames"));
+    qc.push(measured("UNSTABLE NUM", count(flags::UNSTABLE), "pixels", "pixels that vary beyond noise"));
+    qc.push(measured("SCATTER FRAC", flat.scattered_fraction, "", "light between the orders over that in them"));
+    qc.push(measured("SCATTER ERR", flat.scattered.error, "electrons", "scatter of the cells about the surface"));
+    let text = "orders calibrated with the deuterium lamp";
+    qc.push(match d2 {
+        Some(blazes) => measured("D2 ORDERS", blazes.iter().flatten().count() as f64, "", text),
+        None => QcMetric::absent("D2 ORDERS", "the set has no frames of that lamp", "", text),
+    });
+    let format = SpectralFormat::of(flats.arm);
+    for (edges, blaze) in flat.edges.iter().zip(&flat.blazes) {
+        let order = format.order(edges.order).map_or_else(|| edges.order.to_string(), |order| order.name().to_string());
+        let middle = 0.5 * (edges.covered[0] + edges.covered[1]);
+        let length = edges.upper.at(middle) - edges.lower.at(middle);
+        let one = |name: &str, value: f64, unit: &str, comment: &str| QcMetric {
+            order: order.clone(),
+            ..measured(name, value, unit, comment)
+        };
+        qc.push(one("SLIT LENGTH", length, "pixels", "distance of the edges, mid order"));
+        qc.push(one("EDGE BLUR", edges.blur, "pixels", "Gaussian sigma of the edges"));
+        let light = blaze.as_ref().map_or(f64::NAN, |blaze| blaze.light(middle));
+        qc.push(one("ORDER LIGHT", light, "electrons", "light of the lamp, mid order"));
+    }
+    qc.extend(lamp::temperature_qc(&flats.metas(&qth.used)));
+    qc
+}

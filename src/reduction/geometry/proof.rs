@@ -1,0 +1,119 @@
+//! The proof of a match: every order has its lines, they cover it and lie on the map, orders agree where they overlap, and
+//! the map is one to one.
+
+use super::map::GeometryMap;
+use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Role, SIGNIFICANT, SolveOptions, least};
+use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
+
+/// Least number of common lines from which two orders are compared.
+const COMMON: usize = 3;
+
+/// Fraction of the bright lines that may lie off the map (blends with lines that nobody lists), besides two.
+const AGAINST: f64 = 0.12;
+
+/// Check a solution, or say why it must not be used.
+pub(super) fn prove(
+    solution: &ArcSolution,
+    lines: &[ArcLine],
+    guess: &GeometryMap,
+    options: &SolveOptions,
+) -> Result<(), ArcError> {
+    let pinholes = &solution.pinholes;
+    for map in &solution.fit.map.orders {
+        let order = map.order;
+        let of_order = || solution.lines.iter().filter(|found| lines[found.line].order == order);
+        let landmarks = || of_order().filter(|found| lines[found.line].landmark);
+        let (expected, used) = (landmarks().count(), landmarks().filter(|found| found.fate == Fate::Used).count());
+        let found = landmarks().filter(|found| !matches!(found.fate, Fate::Missed | Fate::Clipped)).count();
+        let needed = least(expected, options);
+        if found < needed || used < needed / 2 {
+            return Err(ArcError::Lines { order, found, expected, needed, search: options.search });
+        }
+        let span = |wavelengths: &mut dyn Iterator<Item = f64>| {
+            let (a, b) = wavelengths.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), w| (a.min(w), b.max(w)));
+            (b - a).max(0.0)
+        };
+        let all = span(&mut landmarks().map(|found| lines[found.line].wavelength));
+        let seen = span(&mut of_order().filter(|f| f.fate == Fate::Used).map(|found| lines[found.line].wavelength));
+        let cover = if all > 0.0 { seen / all } else { 0.0 };
+        if cover < options.least_cover {
+            return Err(ArcError::Cover { order, cover, needed: options.least_cover });
+        }
+        let certain = |fates: &[Fate]| {
+            of_order()
+                .filter(|f| lines[f.line].role == Role::Certain && fates.contains(&f.fate) && significant(f))
+                .count()
+        };
+        let (against, for_it) = (certain(&[Fate::Unconfirmed, Fate::Clipped]), certain(&[Fate::Used]));
+        if against as f64 > AGAINST * for_it as f64 + 2.0 * pinholes.len() as f64 {
+            return Err(ArcError::Contradicted { order, against, used: for_it });
+        }
+        let mut distances: Vec<f64> = of_order()
+            .filter(|f| matches!(f.fate, Fate::Used | Fate::Clipped) && significant(f))
+            .map(distance)
+            .collect();
+        let scatter = MAD_TO_SIGMA * median_f64(&mut distances).unwrap_or(0.0);
+        if scatter > options.largest_scatter {
+            return Err(ArcError::Scatter { order, scatter, most: options.largest_scatter });
+        }
+        // one to one: the sign of the determinant is that of the published format everywhere
+        if let Some(first) = guess.order(order) {
+            let middle = 0.5 * (map.limits[0] + map.limits[1]);
+            let sign = first.place(middle, 0.0).determinant().signum();
+            for i in 0..=48 {
+                let wavelength = map.limits[0] + (map.limits[1] - map.limits[0]) * f64::from(i) / 48.0;
+                for slit in [pinholes.first(), pinholes.last()].into_iter().flatten().map(|hole| hole.slit) {
+                    // a single pinhole says nothing about the slit: the published direction serves
+                    let place =
+                        if pinholes.len() > 1 { map.place(wavelength, slit) } else { along(map, first, wavelength) };
+                    if place.determinant() * sign <= 0.0 {
+                        return Err(ArcError::Folded { order, wavelength, slit });
+                    }
+                }
+            }
+        }
+    }
+    overlaps(solution, lines, options)
+}
+
+fn along(map: &super::map::OrderMap, first: &super::map::OrderMap, wavelength: f64) -> super::map::Place {
+    let slit = first.place(wavelength, 0.0);
+    super::map::Place { x_slit: slit.x_slit, y_slit: slit.y_slit, ..map.place(wavelength, 0.0) }
+}
+
+fn distance(found: &Measured) -> f64 {
+    (found.spot.x - found.fitted[0]).hypot(found.spot.y - found.fitted[1])
+}
+
+fn significant(found: &Measured) -> bool {
+    found.spot.signal_to_noise() > SIGNIFICANT
+}
+
+/// A line that two orders show must lie on the map in both.
+fn overlaps(solution: &ArcSolution, lines: &[ArcLine], options: &SolveOptions) -> Result<(), ArcError> {
+    let orders: Vec<u8> = solution.fit.map.orders.iter().map(|map| map.order).collect();
+    for (i, first) in orders.iter().enumerate() {
+        for second in &orders[i + 1..] {
+            let of = |order: u8| {
+                solution.lines.iter().filter(move |found| {
+                    lines[found.line].order == order && found.fate == Fate::Used && significant(found)
+                })
+            };
+            let mut offsets: Vec<f64> = of(*first)
+                .filter_map(|a| {
+                    let wavelength = lines[a.line].wavelength;
+                    let b = of(*second).find(|b| b.pinhole == a.pinhole && lines[b.line].wavelength == wavelength)?;
+                    Some(distance(a).max(distance(b)))
+                })
+                .collect();
+            let count = offsets.len();
+            if count >= COMMON {
+                let offset = median_f64(&mut offsets).unwrap_or(0.0);
+                if offset > options.largest_scatter {
+                    return Err(ArcError::Overlap { first: *first, second: *second, offset, lines: count });
+                }
+            }
+        }
+    }
+    Ok(())
+}
