@@ -6,11 +6,15 @@
 //! What never lives here: paths, FITS, clocks, the catalogue, the network. The same function serves the daemon,
 //! `soxsd recipe`, the tests and the benchmarks.
 
+pub mod arc;
 pub mod contract;
+pub mod disp_solution;
+pub mod disp_tab;
 pub mod inputs;
 pub mod mbias;
 pub mod mdark;
 pub mod parameters;
+pub mod spat_solution;
 pub mod stack_master;
 pub mod tables;
 
@@ -21,7 +25,7 @@ pub use contract::{
 
 /// Every recipe.
 pub fn all() -> &'static [&'static dyn Recipe] {
-    &[&mbias::MasterBias, &mdark::MasterDark]
+    &[&mbias::MasterBias, &mdark::MasterDark, &disp_solution::DispersionSolution, &spat_solution::SpatialSolution]
 }
 
 /// The recipe of that name.
@@ -41,7 +45,7 @@ mod registry_tests {
             recipe.check_parameters(&toml::Table::new()).unwrap();
             recipe.check_parameters(&super::parameters::defaults(recipe.name())).unwrap();
         }
-        assert_eq!(super::all().len(), 2);
+        assert_eq!(super::all().len(), 4);
         assert!(super::by_name("mflat").is_none());
     }
 }

@@ -136,7 +136,7 @@ const PRIOR: f64 = 2.0;
 /// See [`PRIOR`].
 const PRIOR_DECAY: f64 = 0.75;
 /// See [`PRIOR`].
-const PRIOR_SLIT: f64 = 0.3;
+const PRIOR_SLIT: f64 = 0.7;
 /// Factor by which a shift or a stretch may be larger than [`PRIOR`].
 const PRIOR_RIGID: f64 = 10.0;
 /// A larger basis must lower the hold-out chi-square by this to be preferred.
@@ -292,7 +292,8 @@ fn choices(power: usize, options: &FitOptions) -> Vec<Option<(usize, usize)>> {
         (_, 0) => (4..=options.max_wave).collect(),
         (true, 1) => (1..=options.max_wave.min(5)).collect(),
         (false, 1) => (0..=options.max_wave.min(5)).collect(),
-        _ => (0..=3).collect(),
+        (false, _) => (0..=options.max_wave.min(5)).collect(),
+        (true, _) => (0..=3).collect(),
     };
     let pairs = numbers.iter().flat_map(|n| waves.iter().map(|u| Some((*n, *u))));
     if power >= 2 { std::iter::once(None).chain(pairs).collect() } else { pairs.collect() }
@@ -353,7 +354,7 @@ fn fit_family(
     });
     // a fit to start with: enough to see outliers, not more than a first guess needs
     let start: Layout = match options.ties {
-        Ties::Independent => vec![(0, 5), (0, 1), (0, 0)],
+        Ties::Independent => vec![(0, 5), (0, 5), (0, 5)],
         Ties::Echelle => vec![(options.max_order.min(8), 5), (2, 3), (1, 1)],
     };
     let mut layouts = [start[..powers].to_vec(), start[..powers].to_vec()];
