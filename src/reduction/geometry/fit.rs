@@ -230,7 +230,11 @@ impl Family {
         };
         let known = guess.orders.iter().map(|map| map.size).fold((1, 1), |(a, b), (w, s)| (a.max(w), b.max(s)));
         let size = (degrees(|term| term.1).max(known.0), degrees(|term| term.2).max(known.1));
-        let inverse: Vec<Vec<f64>> = fit.axes.iter().map(|axis| axis.fitted.factor.inverse()).collect();
+        let inverse: Vec<Vec<f64>> = fit
+            .axes
+            .iter()
+            .map(|axis| axis.fitted.factor.inverse().into_iter().map(|value| value * axis.inflation).collect())
+            .collect();
         let mut out = Vec::new();
         for map in guess.orders.iter().filter(|map| self.orders.contains(&map.order)) {
             let mut tn = [0.0; MAX_WAVE];
@@ -302,6 +306,8 @@ fn choices(power: usize, options: &FitOptions) -> Vec<Option<(usize, usize)>> {
 struct AxisFit {
     columns: Vec<usize>,
     fitted: Fitted,
+    /// Chi-square over its degrees of freedom, at least 1: what the scatters, being robust, do not see of the tails.
+    inflation: f64,
 }
 
 struct FamilyFit {
@@ -558,13 +564,16 @@ impl Problem {
                     let mut sums = self.sums(axis, self.lines.iter(), Some(&columns), used, scatter[axis]);
                     sums.merge(&prior(terms, &columns), 1.0);
                     let fitted = sums.solve()?;
+                    // rows of the prior count as many as there are columns
+                    let freedom = sums.rows().saturating_sub(2 * columns.len()).max(1);
+                    let inflation = (sums.chi_square(&fitted.coefficients) / freedom as f64).max(1.0);
                     let residuals = self
                         .rows
                         .iter()
                         .zip(&self.values[axis])
                         .map(|(row, value)| predict(row, &columns, &fitted.coefficients) - value)
                         .collect();
-                    Some((AxisFit { columns, fitted }, residuals))
+                    Some((AxisFit { columns, fitted, inflation }, residuals))
                 })
                 .collect();
             let mut fits = fits.into_iter();
