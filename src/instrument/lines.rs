@@ -134,7 +134,7 @@ mod tests {
         );
         assert!([1, 2, 3, 4].into_iter().all(|order| count(Arm::Vis, order) > 100));
         assert!(
-            (10..=24).all(|order| count(Arm::Nir, order) >= 15),
+            (10..=24).all(|order| count(Arm::Nir, order) >= 7),
             "{:?}",
             (10..=24).map(|o| count(Arm::Nir, o)).collect::<Vec<_>>()
         );

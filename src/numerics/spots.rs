@@ -290,7 +290,8 @@ fn fit_cluster(
         gram.fill(0.0);
         right.fill(0.0);
         (chi, count) = (0.0, 0);
-        let judge = round + 1 >= rounds;
+        // a first guess is too rough to judge pixels by
+        let judge = round >= if first { 2 } else { 0 };
         let peak =
             images.iter().zip(&state).map(|(image, spot)| spot.flux * image.value[REACH][REACH]).fold(0.0, f64::max);
         for pixel in &mut pixels {
@@ -432,4 +433,96 @@ fn value_at(image: &profile::Image, row: isize, column: isize) -> f64 {
 /// How much of the image's flux lies on pixels in use.
 fn coverage(image: &profile::Image, pixels: &[Pixel]) -> f64 {
     pixels.iter().filter(|pixel| pixel.used).map(|pixel| value_at(image, pixel.row, pixel.column)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape { sigma_x: 0.8, sigma_y: 0.9, terms: [0.05, -0.01, -0.01, 0.0, 0.0, 0.0] };
+
+    fn seed(x: f64, y: f64) -> Seed {
+        Seed { x, y, shape: SHAPE, free: true, group: 0, known: None }
+    }
+
+    fn spot(x: f64, y: f64, flux: f64) -> Spot {
+        Spot {
+            x,
+            y,
+            flux,
+            background: 0.0,
+            variance_x: 0.0,
+            variance_y: 0.0,
+            covariance: 0.0,
+            variance_flux: 0.0,
+            reduced_chi_square: 0.0,
+            coverage: 1.0,
+        }
+    }
+
+    fn scene(spots: &[Spot]) -> (Array2<f32>, Array2<f32>) {
+        let seeds: Vec<Seed> = spots.iter().map(|spot| seed(spot.x, spot.y)).collect();
+        (render((40, 60), &seeds, spots) + 3.0, Array2::from_elem((40, 60), 16.0))
+    }
+
+    #[test]
+    fn a_blend_and_its_neighbour_come_apart() {
+        let truth = [spot(20.3, 18.7, 9000.0), spot(22.5, 19.4, 4000.0), spot(27.1, 18.2, 2500.0)];
+        let (image, floor) = scene(&truth);
+        let seeds = [seed(20.0, 19.0), seed(23.0, 19.0), seed(27.0, 18.0)];
+        let found = fit(image.view(), floor.view(), &seeds, &SpotOptions { sweeps: 6, ..SpotOptions::default() });
+        for (found, truth) in found.iter().zip(&truth) {
+            assert!((found.x - truth.x).hypot(found.y - truth.y) < 2e-3, "{found:?}");
+            assert!((found.flux / truth.flux - 1.0).abs() < 0.01 && (found.background - 3.0).abs() < 2.0, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_error_is_that_of_information_theory() {
+        // photon noise alone: sigma_x = width / sqrt(flux), width with the pixel's own variance
+        let round = Seed { shape: Shape::gaussian(0.8, 0.9), ..seed(30.0, 20.0) };
+        let image = render((40, 60), &[round], &[spot(30.2, 20.4, 1.0e6)]);
+        let floor = Array2::from_elem((40, 60), 0.01);
+        let options = SpotOptions { response: 0.0, window: 5.0, ..SpotOptions::default() };
+        let found = fit(image.view(), floor.view(), &[round], &options)[0];
+        let expected = (0.8f64.powi(2) + 1.0 / 12.0) / 1.0e6;
+        assert!((found.variance_x / expected - 1.0).abs() < 0.2, "{} {expected}", found.variance_x);
+    }
+
+    #[test]
+    fn a_hit_pixel_does_not_draw_and_a_bad_one_is_not_read() {
+        let truth = [spot(30.2, 20.4, 8000.0)];
+        let (mut image, mut floor) = scene(&truth);
+        image[(22, 31)] += 3000.0;
+        (image[(20, 29)], floor[(20, 29)]) = (f32::NAN, f32::INFINITY);
+        let found = fit(image.view(), floor.view(), &[seed(30.0, 20.0)], &SpotOptions::default())[0];
+        assert!((found.x - 30.2).hypot(found.y - 20.4) < 5e-3, "{found:?}");
+        assert!(found.coverage < 0.97);
+    }
+
+    #[test]
+    fn places_off_the_image_are_harmless() {
+        let (image, floor) = scene(&[]);
+        let seeds = [seed(-30.0, 5.0), seed(500.0, 5.0), seed(3.0, 39.9), seed(f64::from(u16::MAX), -1e6)];
+        let found = fit(image.view(), floor.view(), &seeds, &SpotOptions::default());
+        assert!(found.iter().all(|spot| spot.flux.is_finite() && spot.signal_to_noise() < 6.0), "{found:?}");
+    }
+
+    #[test]
+    fn pairs_are_those_of_all_comparisons() {
+        let places: Vec<(f64, f64, usize)> = (0..60u32)
+            .map(|k| (f64::from(k * 37 % 61) * 0.7, f64::from(k * 53 % 59) * 0.6, (k % 2) as usize))
+            .collect();
+        let mut expected = Vec::new();
+        for i in 0..places.len() {
+            for j in i + 1..places.len() {
+                let (a, b) = (places[i], places[j]);
+                if a.2 == b.2 && (a.0 - b.0).hypot(a.1 - b.1) < 3.0 {
+                    expected.push((i, j));
+                }
+            }
+        }
+        assert!(!expected.is_empty());
+        assert_eq!(close_pairs(&places, 3.0), expected);
+    }
 }

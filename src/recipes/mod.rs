@@ -6,7 +6,10 @@
 //! What never lives here: paths, FITS, clocks, the catalogue, the network. The same function serves the daemon,
 //! `soxsd recipe`, the tests and the benchmarks.
 
+pub mod arc;
 pub mod contract;
+pub mod disp_solution;
+pub mod disp_tab;
 pub mod inputs;
 pub mod lamp;
 pub mod mbias;
@@ -15,6 +18,7 @@ pub mod mflat;
 pub mod order_centres;
 pub mod order_table;
 pub mod parameters;
+pub mod spat_solution;
 pub mod stack_master;
 pub mod tables;
 
@@ -25,7 +29,14 @@ pub use contract::{
 
 /// Every recipe.
 pub fn all() -> &'static [&'static dyn Recipe] {
-    &[&mbias::MasterBias, &mdark::MasterDark, &order_centres::OrderCentres, &mflat::MasterFlat]
+    &[
+        &mbias::MasterBias,
+        &mdark::MasterDark,
+        &disp_solution::DispersionSolution,
+        &order_centres::OrderCentres,
+        &mflat::MasterFlat,
+        &spat_solution::SpatialSolution,
+    ]
 }
 
 /// The recipe of that name.

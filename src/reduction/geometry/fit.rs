@@ -136,7 +136,7 @@ const PRIOR: f64 = 2.0;
 /// See [`PRIOR`].
 const PRIOR_DECAY: f64 = 0.75;
 /// See [`PRIOR`].
-const PRIOR_SLIT: f64 = 0.3;
+const PRIOR_SLIT: f64 = 0.7;
 /// Factor by which a shift or a stretch may be larger than [`PRIOR`].
 const PRIOR_RIGID: f64 = 10.0;
 /// A larger basis must lower the hold-out chi-square by this to be preferred.
@@ -230,7 +230,11 @@ impl Family {
         };
         let known = guess.orders.iter().map(|map| map.size).fold((1, 1), |(a, b), (w, s)| (a.max(w), b.max(s)));
         let size = (degrees(|term| term.1).max(known.0), degrees(|term| term.2).max(known.1));
-        let inverse: Vec<Vec<f64>> = fit.axes.iter().map(|axis| axis.fitted.factor.inverse()).collect();
+        let inverse: Vec<Vec<f64>> = fit
+            .axes
+            .iter()
+            .map(|axis| axis.fitted.factor.inverse().into_iter().map(|value| value * axis.inflation).collect())
+            .collect();
         let mut out = Vec::new();
         for map in guess.orders.iter().filter(|map| self.orders.contains(&map.order)) {
             let mut tn = [0.0; MAX_WAVE];
@@ -292,7 +296,8 @@ fn choices(power: usize, options: &FitOptions) -> Vec<Option<(usize, usize)>> {
         (_, 0) => (4..=options.max_wave).collect(),
         (true, 1) => (1..=options.max_wave.min(5)).collect(),
         (false, 1) => (0..=options.max_wave.min(5)).collect(),
-        _ => (0..=3).collect(),
+        (false, _) => (0..=options.max_wave.min(5)).collect(),
+        (true, _) => (0..=3).collect(),
     };
     let pairs = numbers.iter().flat_map(|n| waves.iter().map(|u| Some((*n, *u))));
     if power >= 2 { std::iter::once(None).chain(pairs).collect() } else { pairs.collect() }
@@ -301,6 +306,8 @@ fn choices(power: usize, options: &FitOptions) -> Vec<Option<(usize, usize)>> {
 struct AxisFit {
     columns: Vec<usize>,
     fitted: Fitted,
+    /// Chi-square over its degrees of freedom, at least 1: what the scatters, being robust, do not see of the tails.
+    inflation: f64,
 }
 
 struct FamilyFit {
@@ -353,7 +360,7 @@ fn fit_family(
     });
     // a fit to start with: enough to see outliers, not more than a first guess needs
     let start: Layout = match options.ties {
-        Ties::Independent => vec![(0, 5), (0, 1), (0, 0)],
+        Ties::Independent => vec![(0, 5), (0, 5), (0, 5)],
         Ties::Echelle => vec![(options.max_order.min(8), 5), (2, 3), (1, 1)],
     };
     let mut layouts = [start[..powers].to_vec(), start[..powers].to_vec()];
@@ -557,13 +564,16 @@ impl Problem {
                     let mut sums = self.sums(axis, self.lines.iter(), Some(&columns), used, scatter[axis]);
                     sums.merge(&prior(terms, &columns), 1.0);
                     let fitted = sums.solve()?;
+                    // rows of the prior count as many as there are columns
+                    let freedom = sums.rows().saturating_sub(2 * columns.len()).max(1);
+                    let inflation = (sums.chi_square(&fitted.coefficients) / freedom as f64).max(1.0);
                     let residuals = self
                         .rows
                         .iter()
                         .zip(&self.values[axis])
                         .map(|(row, value)| predict(row, &columns, &fitted.coefficients) - value)
                         .collect();
-                    Some((AxisFit { columns, fitted }, residuals))
+                    Some((AxisFit { columns, fitted, inflation }, residuals))
                 })
                 .collect();
             let mut fits = fits.into_iter();

@@ -13,3 +13,6 @@ mod proof;
 pub mod register;
 pub mod shape;
 pub mod solve;
+
+#[cfg(test)]
+mod tests;

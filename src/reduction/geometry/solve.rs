@@ -502,7 +502,8 @@ impl Scene<'_> {
             wavelength: self.line(site).wavelength,
             slit: self.pinholes[site.pinhole].slit,
             place: [spot.x, spot.y],
-            variance: [spot.variance_x, spot.variance_y],
+            // a bad fit (an error of the shape, light that nobody lists) says that the place is less sure
+            variance: [spot.variance_x, spot.variance_y].map(|variance| variance * spot.reduced_chi_square.max(1.0)),
         })
         .collect()
     }
