@@ -201,7 +201,6 @@ fn stars_and_sky_have_as_much_light_as_their_photons_say() {
                     worst.sky_budget = worst.sky_budget.max(off(measured, budget));
                 }
             }
-            println!("{arm} {slit}: {worst:?}");
             assert!(worst.stretches > 12, "{arm} {slit}: {worst:?}");
             for deviation in [worst.star_table, worst.star_budget, worst.sky_table, worst.sky_budget] {
                 assert!(deviation < 1e-3, "{arm} {slit}: {worst:?}");

@@ -47,10 +47,10 @@ fn within(window: &Window, more: f64, row: &LineRow) -> bool {
     row.x > left - more && row.x < right + more && row.y > low - more && row.y < high + more
 }
 
-/// Whether a window lies on the detector.
+/// Whether a window lies on the detector, and so far inside that no line from beyond its edge, which has no row, reaches it.
 fn on_detector(window: &Window, (rows, columns): (usize, usize)) -> bool {
     let [left, right, low, high] = *window;
-    left >= 0.0 && low >= 0.0 && right <= columns as f64 - 1.0 && high <= rows as f64 - 1.0
+    left >= REACH && low >= REACH && right < columns as f64 - REACH && high < rows as f64 - REACH
 }
 
 /// Light in the window, its centroid, and its variance along (u, v).
@@ -176,7 +176,6 @@ fn images_of_pinholes_have_the_flux_place_and_width_of_the_truth() {
             single(drawn, &mut one);
         }
         row_of_nine(&frames[3], &mut nine);
-        println!("{arm}: single holes {one:?}, rows of nine {nine:?}");
         let mut orders: Vec<u8> = frames[0].tables.lines.iter().map(|row| row.order).collect();
         orders.dedup();
         assert_eq!(orders.len(), SpectralFormat::of(arm).orders().len(), "{arm}: {orders:?}");

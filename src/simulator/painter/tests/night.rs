@@ -91,7 +91,6 @@ fn photon_transfer_gives_the_gain_and_read_noise_put_in() {
         let read = dark[1] / dark[0] - rounding;
         let gain = lit[2] / (lit[1] - lit[0] * (read + rounding));
         let ron = read.sqrt() * gain;
-        println!("{arm}: gain {gain} of {}, read noise {ron} of {}, {} dark pixels", truth.gain, truth.ron, dark[0]);
         assert!((gain / truth.gain - 1.0).abs() < 0.005, "{arm}: gain {gain} of {}", truth.gain);
         assert!((ron / truth.ron - 1.0).abs() < 0.005, "{arm}: read noise {ron} of {}", truth.ron);
     }
