@@ -40,7 +40,7 @@ fn night(effect: Option<Effect>) -> Night {
     Night {
         dark: painter.paint(of(FrameKind::Dark)).unwrap(),
         star: painter.tables(of(FrameKind::ObjectNod)).unwrap(),
-        field: painter.tables(of(FrameKind::Acquisition)).unwrap().sources,
+        field: painter.tables(of(FrameKind::Acquisition)).unwrap().field.map(|field| field.csv()),
     }
 }
 
