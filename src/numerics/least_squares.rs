@@ -126,8 +126,7 @@ impl Cholesky {
                 row[j] = (row[j] - sum) / other[j];
             }
             let rest = original - row[..i].iter().map(|a| a * a).sum::<f64>();
-            // also false for NaN
-            if !(rest > 1e-13 * original) {
+            if rest.is_nan() || rest <= 1e-13 * original {
                 return None;
             }
             row[i] = rest.sqrt();

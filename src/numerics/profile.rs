@@ -125,11 +125,12 @@ pub fn image(x: f64, y: f64, shape: &Shape) -> Image {
     };
     for n in (0..DEGREES - 1).filter(|n| used[*n]) {
         let (value, slope) = (ay.term(n), ay.term(n + 1));
+        let (base, by_x) = (&by_y[0][n], &by_y[1][n]);
         for r in 0..SPAN {
-            for c in 0..SPAN {
-                image.value[r][c] += value[r] * by_y[0][n][c];
-                image.dx[r][c] += value[r] * by_y[1][n][c];
-                image.dy[r][c] += slope[r] / ay.sigma * by_y[0][n][c];
+            for (c, (base, by_x)) in base.iter().zip(by_x).enumerate() {
+                image.value[r][c] += value[r] * base;
+                image.dx[r][c] += value[r] * by_x;
+                image.dy[r][c] += slope[r] / ay.sigma * base;
             }
         }
     }

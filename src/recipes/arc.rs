@@ -482,8 +482,8 @@ impl Solved {
         let mut remarks = Vec::new();
         for vote in &self.solution.votes {
             remarks.push(format!(
-                "orders {:?}: the pattern lies {:+.0}, {:+.0} pixels from the guess ({:.1} sigma)",
-                vote.orders, vote.shift[0], vote.shift[1], vote.significance
+                "orders {:?}: the pattern lies {:+.0}, {:+.0} pixels from the guess",
+                vote.orders, vote.shift[0], vote.shift[1]
             ));
         }
         for report in self.solution.fit.axes.iter().flatten() {

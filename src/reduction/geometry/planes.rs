@@ -96,8 +96,8 @@ impl<'a> OrderArea<'a> {
                 continue;
             }
             let (first, last) = (left.max(0.0) as usize, (right.max(0.0) as usize).min(columns.saturating_sub(1)));
-            for row in low.max(0.0) as usize..=(high.max(0.0) as usize).min(rows.saturating_sub(1)) {
-                let span = spans[row].get_or_insert((first, last));
+            for span in spans.iter_mut().take(high.max(0.0) as usize + 1).skip(low.max(0.0) as usize) {
+                let span = span.get_or_insert((first, last));
                 *span = (span.0.min(first), span.1.max(last));
             }
         }

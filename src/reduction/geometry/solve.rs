@@ -520,6 +520,7 @@ impl Scene<'_> {
     }
 
     /// Improve the shapes from bright lines that stand alone.
+    #[allow(clippy::too_many_arguments)]
     fn reshape(
         &self,
         shapes: &BTreeMap<u8, ShapeModel>,
