@@ -240,8 +240,6 @@ const LOOSE: f64 = 0.6;
 const FIRM: f64 = 0.06;
 /// Rounds in which lines may be confirmed one after the other.
 const CHAIN: usize = 10;
-/// Where the map is not known to this, no line is confirmed by it, pixels.
-const UNKNOWN: f64 = 0.25;
 /// Landmarks closer than this to where the coarse map expects them make the first map, pixels.
 const AGREES: f64 = 0.7;
 /// Signal to noise of a line that cannot be taken for another or for a cosmic ray.

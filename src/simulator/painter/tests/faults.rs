@@ -159,7 +159,7 @@ fn a_crowded_slit_has_more_traces() {
 }
 
 /// The brightest row of the lines of one lamp.
-fn brightest<'a>(rows: &'a [LineRow], lamp: Lamp) -> &'a LineRow {
+fn brightest(rows: &[LineRow], lamp: Lamp) -> &LineRow {
     let own = lamp.light(Arm::Nir, 1.0).lines;
     let strongest = own.iter().fold(0.0_f64, |most, line| most.max(line.photons));
     let of_lamp =
