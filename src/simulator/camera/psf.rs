@@ -53,7 +53,7 @@ impl Psf {
         let alpha = fwhm / (2.0 * (math::pow(2.0, 1.0 / 3.0) - 1.0).sqrt());
         let steps = if fwhm < 6.0 { 4 } else { 2 };
         let kernels = [pupil(spread, fwhm), trail(spread.trail, fwhm)];
-        let reach = kernels.iter().map(|kernel| kernel_reach(kernel)).sum::<f64>();
+        let reach = kernels.iter().map(kernel_reach).sum::<f64>();
         let half = ((alpha * beyond(OUTSIDE) + reach).ceil() as usize).min(WIDEST);
         let mut fine = moffat_table(alpha, steps, half);
         let mut centroid = [0.0, 0.0];
