@@ -15,8 +15,6 @@ use super::{CameraError, CameraParams, Direction, Magnitudes, SIDE, Shot, finite
 
 /// Rows that one thread draws at a time.
 const BAND: usize = 32;
-/// Radius around the true pointing within which sources are drawn, arcminutes: the corner of the array and some wings.
-const DRAWN: f64 = 3.2;
 /// Distance from the array up to which sources shine into it, pixels.
 const MARGIN: f64 = 120.0;
 /// Longest way of a moving object in one exposure, arcseconds: from far outside the field to far outside.
@@ -133,20 +131,23 @@ pub fn expose(camera: &CameraParams, shot: &Shot, field: &Field) -> Result<Camer
     let mut truths = Vec::new();
     let mut points = Vec::new();
     let mut galaxies = Vec::new();
-    for source in field.sources(wcs.reference, DRAWN) {
+    for source in field.sources(wcs.reference, drawn_radius(camera)) {
         let direction = source.at(shot.epoch);
-        let Some(pixel) = wcs.to_pixel(direction).filter(|&pixel| Wcs::sees(pixel, MARGIN)) else { continue };
+        let Some(pixel) = wcs.to_pixel(direction) else { continue };
         let rate = shot.filter.electrons(source.magnitudes.of(shot.filter), shot.airmass, shot.cloud);
         let electrons = rate * shot.exptime;
-        finite(
-            &format!("object {:?}: way during the exposure in arcseconds", source.name),
-            way(&source, shot),
-            0.0,
-            LONGEST,
-        )?;
         match source.shape {
-            Some(shape) => galaxies.push((pixel, electrons, Galaxy::new(&shape, &wcs, fwhm))),
-            None => way_points(&source, direction, &wcs, shot, fwhm, electrons, &mut points),
+            Some(shape) if Wcs::sees(pixel, MARGIN) => {
+                galaxies.push((pixel, electrons, Galaxy::new(&shape, &wcs, fwhm)));
+            }
+            Some(_) => continue,
+            None => {
+                let seen = way_points(&source, direction, &wcs, shot, fwhm, electrons)?;
+                if seen.is_empty() {
+                    continue;
+                }
+                points.extend(seen);
+            }
         }
         truths.push(SourceTruth {
             name: source.name,
@@ -185,7 +186,7 @@ struct Point {
     electrons: f64,
 }
 
-/// A source as points: one if it stands still, many if it moves during the exposure.
+/// A source as points: one if it stands still, many if it moves during the exposure. Only those near the array.
 fn way_points(
     source: &Source,
     direction: Direction,
@@ -193,11 +194,16 @@ fn way_points(
     shot: &Shot,
     fwhm: f64,
     electrons: f64,
-    points: &mut Vec<Point>,
-) {
+) -> Result<Vec<Point>, CameraError> {
     let [east, north] = source.rate.map(|rate| rate / 3600.0 * shot.exptime);
-    let length = way(source, shot) / wcs.scale;
+    let way = (east * east + north * north).sqrt();
+    if way > LONGEST {
+        let key = format!("object {:?}: way during the exposure in arcseconds", source.name);
+        return Err(CameraError::Parameter { key, value: way, low: 0.0, high: LONGEST });
+    }
+    let length = way / wcs.scale;
     let number = if length > 0.0 { (length / (0.2 * fwhm)).ceil().max(3.0) as usize } else { 1 };
+    let mut points = Vec::new();
     for step in 0..number {
         let part = (step as f64 + 0.5) / number as f64 - 0.5;
         let place = direction.offset(part * east, part * north);
@@ -205,12 +211,13 @@ fn way_points(
             points.push(Point { at, electrons: electrons / number as f64 });
         }
     }
+    Ok(points)
 }
 
-/// How far a source moves during the exposure, arcseconds.
-fn way(source: &Source, shot: &Shot) -> f64 {
-    let [east, north] = source.rate;
-    (east * east + north * north).sqrt() / 3600.0 * shot.exptime
+/// Radius around the true pointing within which sources can shine onto the array, arcminutes.
+fn drawn_radius(camera: &CameraParams) -> f64 {
+    let [x, y] = camera.reference.map(|at| at.max(SIDE as f64 - at) + MARGIN);
+    (x * x + y * y).sqrt() * camera.scale / 60.0
 }
 
 /// Draw everything on the array. Each pixel sums its sources in their order, whatever thread draws it.

@@ -227,6 +227,12 @@ fn a_moving_object_leaves_its_light_along_its_way() {
     let level = image[(y, x)];
     assert!((image[(y, x + 18)] / level - 1.0).abs() < 0.02 && (image[(y, x - 18)] / level - 1.0).abs() < 0.02);
     assert!(image[(y, x + 34)] < 0.1 * level);
+    // One that is far outside in the middle of the exposure, and crosses the field at its end.
+    let satellite = Object { rate: [0.0, 180_000.0], ..star([20.0, -400.0], 8.0) };
+    let light = expose(&camera, &shot, &lonely(vec![satellite])).expect("an image");
+    let column = above_sky(&light).slice(ndarray::s![600, ..]).to_vec();
+    let brightest = (0..SIDE).max_by(|&a, &b| column[a].total_cmp(&column[b])).expect("columns");
+    assert!(column[brightest] > 100.0 && brightest.abs_diff(414) < 2, "{brightest} {}", column[brightest]);
 }
 
 #[test]
