@@ -24,7 +24,7 @@ use crate::scheduler::attempt::{self, AttemptError, Order, OrderedFile, OrderedF
 /// Arguments of `soxsd recipe`.
 #[derive(Clone, Debug, Args)]
 pub struct RecipeArgs {
-    /// Recipe: mbias, mdark
+    /// Recipe: mbias, mdark, disp_solution, order_centres, mflat, spat_solution
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Raw frames and master calibrations, in any order
