@@ -166,7 +166,9 @@ impl Plan {
         let (width, rows, fields) = (number("NAXIS1")?, number("NAXIS2")?, number("TFIELDS")?);
         let sound = width >= 0 && rows >= 0 && (0..=999).contains(&fields);
         if !sound || width.checked_mul(rows).is_none_or(|bytes| bytes > BYTES_MAX) {
-            return Err(format!("{rows} rows of {width} bytes in {fields} columns; at most {BYTES_MAX} bytes are read"));
+            return Err(format!(
+                "{rows} rows of {width} bytes in {fields} columns; at most {BYTES_MAX} bytes are read"
+            ));
         }
         let columns = (1..=fields).map(|field| layout(header, field)).collect::<Result<Vec<Layout>, String>>()?;
         let declared: usize = columns.iter().map(|column| column.width).sum();

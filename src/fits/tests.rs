@@ -563,7 +563,8 @@ fn columns_that_are_no_table_are_refused_before_a_file_exists() {
 fn tables_of_other_programs_are_read_or_refused_with_the_column() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("foreign.fits");
-    let primary: &[&str] = &["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"];
+    let primary: &[&str] =
+        &["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"];
     let file = |form: &str, width: usize, row: &[u8]| {
         let (width, form) = (format!("NAXIS1  = {width:>20}"), format!("TFORM1  = '{form:<8}'"));
         let table = [

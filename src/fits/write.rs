@@ -93,7 +93,8 @@ fn write_pixels<T: Pixel>(file: &mut Handle, view: &ArrayView2<'_, T>) -> Result
 /// The whole header of an HDU, checksums included.
 fn records(path: &Path, number: usize, hdu: &ImageHdu<'_>) -> Result<Vec<[u8; CARD]>, FitsError> {
     if let PlaneData::Table(columns) = &hdu.plane {
-        let problem = if number == 0 { Some("the first HDU can't be a table".to_string()) } else { table::problem(columns) };
+        let problem =
+            if number == 0 { Some("the first HDU can't be a table".to_string()) } else { table::problem(columns) };
         if let Some(reason) = problem {
             return Err(table::refused(path, number, reason));
         }
