@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::write::Product;
 use crate::fits::{Card, Header, Value};
 use crate::quality::QcMetric;
-use crate::recipes::ProductImage;
 
 /// A raw frame that went in.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,7 @@ const NOT_INHERITED_FAMILIES: [&str; 4] = ["NAXIS", "ESO DPR ", "ESO PRO ", "ESO
 /// The primary header of a product.
 pub(super) fn product_header(
     raw: &Header,
-    product: &ProductImage,
+    product: Product<'_>,
     arm: &str,
     provenance: &Provenance,
     qc: &[QcMetric],
@@ -74,14 +74,16 @@ pub(super) fn product_header(
         provenance.date.strftime("%Y-%m-%dT%H:%M:%S%.3f").to_string(),
         "when the reduction was ordered, UTC",
     );
-    if !product.unit.is_empty() {
-        header.set("BUNIT", product.unit.as_str(), "unit of FLUX and ERRS");
+    if let Product::Image(image) = product
+        && !image.unit.is_empty()
+    {
+        header.set("BUNIT", image.unit.as_str(), "unit of FLUX and ERRS");
     }
     header.set("PROCSOFT", provenance.software.as_str(), "software that made this file");
     header.set("ESO PRO TYPE", "REDUCED", "type of product");
-    header.set("ESO PRO CATG", format!("{}_{arm}", product.catg), "category of product");
-    header.set("ESO PRO TECH", product.tech.as_str(), "observation technique");
-    header.set("ESO PRO DATANCOM", product.n_combined as i64, "number of raw frames combined");
+    header.set("ESO PRO CATG", format!("{}_{arm}", product.catg()), "category of product");
+    header.set("ESO PRO TECH", product.tech(), "observation technique");
+    header.set("ESO PRO DATANCOM", product.n_combined() as i64, "number of raw frames combined");
     header.set("ESO PRO REC1 ID", format!("soxs-{}", provenance.recipe.replace('_', "-")), "recipe");
     header.set("ESO PRO REC1 VERS", provenance.recipe_version.as_str(), "version of the recipe");
     header.set("ESO PRO REC1 PIPE ID", provenance.software.as_str(), "pipeline");

@@ -7,11 +7,16 @@
 //! An image product has four planes on the trimmed science area, rows x columns, 0-based pixel centres: `FLUX` (f32, in
 //! the primary HDU), `QUAL` (u8, 0 good, 1 bad), `ERRS` (f32, standard deviation, the square root of the variance that
 //! recipes carry), as users of the reference pipeline expect, and `FLAGS` (i32, bits of [`crate::reduction::flags`]).
+//! A table product has an empty primary HDU and one BINTABLE a table; maps have one f32 image a plane.
 
 mod header;
+mod read;
 pub mod sof;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use header::{CalibrationInput, Provenance, RawInput};
+pub use read::add_calibration;
 pub use sof::{SofEntry, SofError};
-pub use write::{ProductError, write_product};
+pub use write::{Product, ProductError, write_product};

@@ -8,14 +8,17 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::store::{self, StoreError};
+use crate::association::names;
 use crate::catalogue::products::{JudgedMetric, NewProduct};
 use crate::config::Workspace;
 use crate::fault::{Classified, FaultClass};
-use crate::fits::{FitsError, Header, PlaneArray, ReadLimits, read_image, read_planes};
+use crate::fits::{FitsError, Header, ReadLimits, read_image};
 use crate::instrument::{FrameMeta, Night};
-use crate::products::{CalibrationInput, ProductError, Provenance, RawInput, SofEntry, sof, write_product};
+use crate::products::{
+    CalibrationInput, Product, ProductError, Provenance, RawInput, SofEntry, add_calibration, sof, write_product,
+};
 use crate::quality::{Limits, QcMetric, Verdict};
-use crate::recipes::{self, MasterImage, ProductImage, RawFrame, RecipeError, RecipeInput, RecipeOutput};
+use crate::recipes::{self, RawFrame, RecipeError, RecipeInput, RecipeOutput};
 
 /// A raw frame to be used.
 #[derive(Clone, Debug)]
@@ -104,14 +107,6 @@ pub enum AttemptError {
     /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] FitsError),
-    /// A master lacks a plane.
-    #[error("master {name} has no plane {plane}")]
-    Master {
-        /// File name.
-        name: String,
-        /// Plane.
-        plane: &'static str,
-    },
     /// The recipe is not known.
     #[error("recipe {recipe} is not part of this build")]
     NoRecipe {
@@ -121,7 +116,7 @@ pub enum AttemptError {
     /// The recipe gave nothing.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// A product cannot be written.
+    /// A master cannot be read, or a product cannot be written.
     #[error(transparent)]
     Product(#[from] ProductError),
     /// A product cannot be stored.
@@ -135,7 +130,7 @@ impl Classified for AttemptError {
             AttemptError::Gone { .. } => FaultClass::Missing,
             AttemptError::Changed { .. } => FaultClass::Transient,
             AttemptError::Read(error) => error.class(),
-            AttemptError::Master { .. } | AttemptError::NoRecipe { .. } => FaultClass::Bug,
+            AttemptError::NoRecipe { .. } => FaultClass::Bug,
             AttemptError::Recipe(error) => error.class(),
             AttemptError::Product(error) => error.class(),
             AttemptError::Store(error) => error.class(),
@@ -150,9 +145,12 @@ pub fn reduce(order: &Order, limits: &Limits) -> Result<Reduced, AttemptError> {
     let metas: Vec<FrameMeta> = order.raw.iter().map(|frame| frame.meta.clone()).collect();
     recipe.verify(&metas, &order.parameters)?;
     let frames = order.raw.iter().map(read_frame).collect::<Result<Vec<RawFrame>, AttemptError>>()?;
-    let masters = order.masters.iter().map(read_master).collect::<Result<Vec<MasterImage>, AttemptError>>()?;
-    tracing::info!(frames = frames.len(), masters = masters.len(), "inputs read");
-    let output = recipe.run(RecipeInput { frames, masters, ..RecipeInput::default() }, &order.parameters)?;
+    let mut input = RecipeInput { frames, ..RecipeInput::default() };
+    for master in &order.masters {
+        add_calibration(&mut input, &master.path, &master.name, &master.catg)?;
+    }
+    tracing::info!(frames = input.frames.len(), masters = order.masters.len(), "inputs read");
+    let output = recipe.run(input, &order.parameters)?;
     for remark in &output.remarks {
         tracing::info!("{remark}");
     }
@@ -179,14 +177,14 @@ pub fn store(
         std::fs::remove_dir_all(&scratch).map_err(io)?;
     }
     std::fs::create_dir_all(&scratch).map_err(io)?;
-    let mut products = Vec::with_capacity(reduced.output.products.len());
-    for product in &reduced.output.products {
+    let mut products = Vec::new();
+    for product in Product::all(&reduced.output) {
         let name = file_name(order, product);
         let file = scratch.join(&name);
         write(order, reduced, product, &file)?;
         let digests = store::put(workspace, &file)?;
         products.push(NewProduct {
-            catg: format!("{}_{}", product.catg, first.meta.arm),
+            catg: format!("{}_{}", product.catg(), first.meta.arm),
             arm: first.meta.arm.to_string(),
             night: night.clone(),
             name,
@@ -194,7 +192,7 @@ pub fn store(
             digests,
             keys: keys.to_string(),
             mjd: last_mjd(order, &reduced.output),
-            n_combined: product.n_combined as i64,
+            n_combined: product.n_combined() as i64,
         });
     }
     std::fs::remove_dir_all(&scratch).map_err(io)?;
@@ -203,16 +201,20 @@ pub fn store(
     Ok(products)
 }
 
-/// File name of a product.
-pub fn file_name(order: &Order, product: &ProductImage) -> String {
-    format!("{}{}.fits", order.set_name, product.suffix)
+/// File name of a product: that of the set, or of the set under the product's own token, and the product's suffix.
+pub fn file_name(order: &Order, product: Product<'_>) -> String {
+    let stem = match (product.token(), order.raw.first()) {
+        (Some(token), Some(first)) => names::stem(&first.meta, token),
+        _ => order.set_name.clone(),
+    };
+    format!("{stem}{}.fits", product.suffix())
 }
 
 /// Write one product to a new file.
 pub fn write(
     order: &Order,
     reduced: &Reduced,
-    product: &ProductImage,
+    product: Product<'_>,
     file: &std::path::Path,
 ) -> Result<(), ProductError> {
     let arm = order.raw.first().map_or("", |frame| frame.meta.arm.as_str());
@@ -238,26 +240,6 @@ fn stands_still(metadata: &std::fs::Metadata, file: &OrderedFile) -> bool {
 pub fn mtime_us(metadata: &std::fs::Metadata) -> Option<i64> {
     let time = Timestamp::try_from(metadata.modified().ok()?).ok()?;
     Some(time.as_microsecond())
-}
-
-fn read_master(master: &OrderedMaster) -> Result<MasterImage, AttemptError> {
-    let mut planes = read_planes(&master.path)?;
-    let absent = |plane| AttemptError::Master { name: master.name.clone(), plane };
-    let mut take = |plane: &'static str| {
-        let index = planes.iter().position(|found| found.extname.as_deref() == Some(plane));
-        index.map(|index| planes.swap_remove(index)).ok_or(absent(plane))
-    };
-    let value = take("FLUX")?;
-    let PlaneArray::F32(flux) = value.data else { return Err(absent("FLUX")) };
-    let PlaneArray::F32(errors) = take("ERRS")?.data else { return Err(absent("ERRS")) };
-    let PlaneArray::I32(flags) = take("FLAGS")?.data else { return Err(absent("FLAGS")) };
-    Ok(MasterImage {
-        catg: master.catg.rsplit_once('_').map_or(master.catg.clone(), |(catg, _)| catg.to_string()),
-        value: flux,
-        variance: errors.mapv_into(|error| error * error),
-        flags,
-        ron: value.header.real("ESO QC RAW RON").ok(),
-    })
 }
 
 fn judge(order: &Order, metrics: &[QcMetric], limits: &Limits) -> Vec<JudgedMetric> {

@@ -16,7 +16,7 @@ use crate::daemon::{CheckedRules, DaemonError};
 use crate::fault::{Classified, FaultClass};
 use crate::fits::{self, FitsError, Header, Placement, ScanLimits, write_atomically};
 use crate::instrument::Classification;
-use crate::products::{ProductError, SofEntry, sof};
+use crate::products::{Product, ProductError, SofEntry, sof};
 use crate::quality::Verdict;
 use crate::recipes::{self, RecipeError};
 use crate::scheduler::attempt::{self, AttemptError, Order, OrderedFile, OrderedFrame, OrderedMaster, Reduced};
@@ -211,7 +211,7 @@ impl Classified for PlaceError {
 fn write_products(order: &Order, reduced: &Reduced, out: &Path) -> Result<Vec<PathBuf>, CliError> {
     std::fs::create_dir_all(out).map_err(|source| CliError::Io { what: format!("make {}", out.display()), source })?;
     let mut written = Vec::new();
-    for product in &reduced.output.products {
+    for product in Product::all(&reduced.output) {
         let path = out.join(attempt::file_name(order, product));
         write_atomically::<PlaceError>(&path, &Placement::default(), |temporary| {
             Ok(attempt::write(order, reduced, product, temporary)?)
