@@ -10,7 +10,7 @@ use crate::recipes::{MapPlane, MasterImage, MasterMaps, MasterTable, RecipeInput
 /// Read a product and add it to the calibrations of a recipe: an image when it has a plane `FLUX`, a table when it has
 /// table extensions, else maps. `catg` is its PRO CATG with the arm, `name` is used in messages.
 pub fn add_calibration(input: &mut RecipeInput, path: &Path, name: &str, catg: &str) -> Result<(), ProductError> {
-    let unreadable = |source| ProductError::Read { name: name.to_string(), source };
+    let unreadable = |source| ProductError::Read { name: name.to_string(), source: Box::new(source) };
     let planes = read_planes(path).map_err(unreadable)?;
     let catg = catg.rsplit_once('_').map_or(catg, |(catg, _arm)| catg).to_string();
     if planes.iter().any(|plane| plane.extname.as_deref() == Some("FLUX")) {

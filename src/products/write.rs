@@ -22,7 +22,7 @@ pub enum ProductError {
         name: String,
         /// Cause.
         #[source]
-        source: FitsError,
+        source: Box<FitsError>,
     },
     /// The FITS file could not be read.
     #[error("cannot read the product {name}")]
@@ -31,7 +31,7 @@ pub enum ProductError {
         name: String,
         /// Cause.
         #[source]
-        source: FitsError,
+        source: Box<FitsError>,
     },
     /// The file is not what its category promises.
     #[error("the product {name} is not usable as a calibration: {part} is missing or of another type")]
@@ -133,7 +133,7 @@ pub fn write_product(
         Product::Tables(product) => write_tables(path, header, product),
         Product::Maps(product) => write_maps(path, header, product),
     }
-    .map_err(|source| ProductError::Write { name: name.to_string(), source })
+    .map_err(|source| ProductError::Write { name: name.to_string(), source: Box::new(source) })
 }
 
 fn unit(text: &str) -> Header {
