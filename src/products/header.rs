@@ -105,7 +105,8 @@ pub(super) fn product_header(
     }
     for metric in qc.iter().filter(|metric| metric.to_header) {
         if let Some(value) = metric.number() {
-            let order = if metric.order == "-1" { String::new() } else { format!(" O{}", metric.order) };
+            // Orders of VIS are called by lower-case letters, which keywords do not have.
+            let order = if metric.order == "-1" { String::new() } else { format!(" O{}", metric.order.to_uppercase()) };
             let unit = if metric.unit.is_empty() { String::new() } else { format!("[{}] ", metric.unit) };
             header.set(&format!("ESO QC {}{order}", metric.name), rounded(value), &format!("{unit}{}", metric.comment));
         }
