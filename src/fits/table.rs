@@ -90,17 +90,24 @@ pub(super) fn shape(columns: &[ColumnData<'_>]) -> (usize, usize) {
 /// The data unit without its padding: rows one after the other, numbers big-endian, text padded with zero bytes.
 pub(super) fn pack(columns: &[ColumnData<'_>]) -> Vec<u8> {
     let (width, rows) = shape(columns);
+    // The width of a text column is found by looking at all of it.
+    let ends: Vec<usize> = columns
+        .iter()
+        .scan(0, |end, column| {
+            *end += column.values.width();
+            Some(*end)
+        })
+        .collect();
     let mut bytes = Vec::with_capacity(width * rows);
     for row in 0..rows {
-        for column in columns {
+        for (column, end) in columns.iter().zip(&ends) {
             // Every column has `rows` values: `problem` was asked first.
             match column.values {
                 ColumnValues::F64(values) => bytes.extend(values[row].to_be_bytes()),
                 ColumnValues::I64(values) => bytes.extend(values[row].to_be_bytes()),
                 ColumnValues::Text(values) => {
-                    let end = bytes.len() + column.values.width();
                     bytes.extend_from_slice(values[row].as_bytes());
-                    bytes.resize(end, 0);
+                    bytes.resize(row * width + end, 0);
                 }
             }
         }
