@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::contract::{MasterImage, ProductTable, RawFrame, RecipeError, RecipeInput};
+use super::disp_tab;
 use super::inputs::{SetRules, check_set};
 use super::parameters::typed;
 use super::tables::{Column, Table};
@@ -311,21 +312,24 @@ impl Solved {
         self.lines[found.line].landmark || found.fate == Fate::Used
     }
 
-    /// Tables of the lines measured and of those missed, as products.
-    pub fn line_tables(&self, tech: &str, frames: usize) -> Vec<ProductTable> {
+    /// The map, the lines measured and those missed, as products.
+    pub fn tables(&self, rules: ArcRules, frames: usize) -> Result<Vec<ProductTable>, RecipeError> {
+        let fit = &self.solution.fit;
+        let map = disp_tab::write(&fit.map, &fit.covariance)
+            .map_err(|error| RecipeError::Unprocessable { recipe: rules.recipe, reason: error.to_string() })?;
+        let map = ProductTable::new("DISP_TAB", rules.tech, "", map, frames);
+        Ok(std::iter::once(map).chain(self.line_tables(rules.tech, frames)).collect())
+    }
+
+    fn line_tables(&self, tech: &str, frames: usize) -> Vec<ProductTable> {
         let listed = |seen: bool| -> Vec<&Measured> {
             let all = self.solution.lines.iter();
             all.filter(|found| self.counts(found) && self.seen(found) == seen).collect()
         };
         [("FITTED_LINES", "_FITTED_LINES", listed(true)), ("MISSED_LINES", "_MISSED_LINES", listed(false))]
             .into_iter()
-            .map(|(catg, suffix, rows)| ProductTable {
-                catg: catg.to_string(),
-                tech: tech.to_string(),
-                token: None,
-                suffix: suffix.to_string(),
-                tables: vec![self.line_table(catg, &rows)],
-                n_combined: frames,
+            .map(|(catg, suffix, rows)| {
+                ProductTable::new(catg, tech, suffix, vec![self.line_table(catg, &rows)], frames)
             })
             .collect()
     }

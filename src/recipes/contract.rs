@@ -88,6 +88,30 @@ pub struct ProductImage {
     pub n_combined: usize,
 }
 
+impl ProductImage {
+    /// A product of the whole exposed area, whose PRO TECH is `IMAGE`.
+    pub fn new(
+        catg: &str,
+        suffix: &str,
+        unit: &str,
+        value: Array2<f32>,
+        variance: Option<Array2<f32>>,
+        flags: Array2<i32>,
+        n_combined: usize,
+    ) -> ProductImage {
+        ProductImage {
+            catg: catg.to_string(),
+            tech: "IMAGE".to_string(),
+            suffix: suffix.to_string(),
+            unit: unit.to_string(),
+            value,
+            variance,
+            flags,
+            n_combined,
+        }
+    }
+}
+
 /// A product of one or more tables.
 #[derive(Clone, Debug)]
 pub struct ProductTable {
@@ -104,6 +128,20 @@ pub struct ProductTable {
     pub tables: Vec<Table>,
     /// Number of frames combined.
     pub n_combined: usize,
+}
+
+impl ProductTable {
+    /// A product under the token of its set.
+    pub fn new(catg: &str, tech: &str, suffix: &str, tables: Vec<Table>, n_combined: usize) -> ProductTable {
+        ProductTable {
+            catg: catg.to_string(),
+            tech: tech.to_string(),
+            token: None,
+            suffix: suffix.to_string(),
+            tables,
+            n_combined,
+        }
+    }
 }
 
 /// One plane of a map.

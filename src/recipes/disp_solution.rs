@@ -1,8 +1,7 @@
 //! First dispersion solution: where each wavelength falls, from an arc through a single pinhole.
 
 use super::arc::{self, ArcParameters, ArcRules};
-use super::contract::{ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput};
-use super::disp_tab;
+use super::contract::{Recipe, RecipeError, RecipeInput, RecipeOutput};
 use crate::instrument::format::SpectralFormat;
 use crate::instrument::{Arm, FrameMeta};
 use crate::reduction::geometry::fit::Ties;
@@ -45,20 +44,9 @@ impl Recipe for DispersionSolution {
         // the few lines of an order help each other in an echelle; the VIS channels share nothing
         let ties = if frame.arm == Arm::Nir { Ties::Echelle } else { Ties::Independent };
         let solved = arc::solve_arc(NAME, &frame, true, &published, &published, &parameters.options(ties, 0))?;
-        let fit = &solved.solution.fit;
-        let tables = disp_tab::write(&fit.map, &fit.covariance)
-            .map_err(|error| RecipeError::Unprocessable { recipe: NAME, reason: error.to_string() })?;
-        let main = ProductTable {
-            catg: "DISP_TAB".to_string(),
-            tech: TECH.to_string(),
-            token: None,
-            suffix: String::new(),
-            tables,
-            n_combined: frame.frames,
-        };
+        let tables = solved.tables(RULES, frame.frames)?;
         let mut remarks = frame.remarks;
         remarks.extend(solved.remarks());
-        let tables = std::iter::once(main).chain(solved.line_tables(TECH, frame.frames)).collect();
         Ok(RecipeOutput { tables, qc: solved.qc(), remarks, ..RecipeOutput::default() })
     }
 }

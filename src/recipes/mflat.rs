@@ -379,15 +379,8 @@ fn finish(
     let bits = turned(flat.response.flags.view(), flats.dispersion);
     // the map of bad pixels says nothing where the lamp says nothing
     let bad = bits.mapv(|bits| bits & !flags::UNLIT);
-    let image = |catg: &str, suffix: &str, unit: &str, value, variance, flags| ProductImage {
-        catg: catg.to_string(),
-        tech: "IMAGE".to_string(),
-        suffix: suffix.to_string(),
-        unit: unit.to_string(),
-        value,
-        variance,
-        flags,
-        n_combined,
+    let image = |catg: &str, suffix: &str, unit: &str, value, variance, flags| {
+        ProductImage::new(catg, suffix, unit, value, variance, flags, n_combined)
     };
     let products = vec![
         image("MASTER_FLAT", "", "", back(&flat.response.value), Some(back(&flat.response.variance)), bits.clone()),
@@ -395,12 +388,8 @@ fn finish(
         image("BP_MAP", "_BPMAP", "", bad.mapv(|bits| if bits == 0 { 0.0 } else { 1.0 }), None, bad),
     ];
     let table = |catg: &str, token: Option<&str>, suffix: &str, tables| ProductTable {
-        catg: catg.to_string(),
-        tech: TECH.to_string(),
         token: token.map(str::to_string),
-        suffix: suffix.to_string(),
-        tables,
-        n_combined,
+        ..ProductTable::new(catg, TECH, suffix, tables, n_combined)
     };
     let tables = vec![
         table("ORDER_TAB", Some("OLOC"), "", order_tables),

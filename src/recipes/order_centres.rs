@@ -191,15 +191,8 @@ impl Recipe for OrderCentres {
         qc.push(QcMetric::measured("LIT FRAC", found.lit, "", "published order area that is lit"));
         qc.push(QcMetric::measured("NFRAMES USED", lamp.used.len() as f64, "", "frames combined"));
         qc.extend(lamp::temperature_qc(&metas));
-        let table = ProductTable {
-            catg: "ORDER_TAB".to_string(),
-            // as the reference pipeline writes it
-            tech: "ECHELLE,SLIT".to_string(),
-            token: None,
-            suffix: String::new(),
-            tables,
-            n_combined: lamp.used.len(),
-        };
+        // the reference pipeline writes this PRO TECH
+        let table = ProductTable::new("ORDER_TAB", "ECHELLE,SLIT", "", tables, lamp.used.len());
         Ok(RecipeOutput { tables: vec![table], qc, rejected, remarks, ..RecipeOutput::default() })
     }
 }

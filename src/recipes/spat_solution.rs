@@ -1,7 +1,7 @@
 //! Full geometry: wavelength and slit position of every pixel, from an arc through the mask of nine pinholes.
 
 use super::arc::{self, ArcParameters, ArcRules, Solved};
-use super::contract::{MapPlane, ProductMaps, ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput};
+use super::contract::{MapPlane, ProductMaps, Recipe, RecipeError, RecipeInput, RecipeOutput};
 use super::disp_tab;
 use crate::instrument::format::SpectralFormat;
 use crate::instrument::{Arm, FrameMeta};
@@ -74,16 +74,7 @@ impl Recipe for SpatialSolution {
         let fit = &solved.solution.fit;
         let half_slit = 0.5 * SpectralFormat::of(frame.arm).slit_length() + BEYOND_SLIT;
         let planes = planes::planes(&fit.map, &fit.covariance, frame.unbinned, half_slit, BEYOND_LIMITS);
-        let tables = disp_tab::write(&fit.map, &fit.covariance)
-            .map_err(|error| RecipeError::Unprocessable { recipe: NAME, reason: error.to_string() })?;
-        let main = ProductTable {
-            catg: "DISP_TAB".to_string(),
-            tech: TECH.to_string(),
-            token: None,
-            suffix: String::new(),
-            tables,
-            n_combined: frame.frames,
-        };
+        let tables = solved.tables(RULES, frame.frames)?;
         let plane =
             |name: &str, unit: &str, values| MapPlane { name: name.to_string(), unit: unit.to_string(), values };
         let mut qc = solved.qc();
@@ -112,7 +103,6 @@ impl Recipe for SpatialSolution {
         };
         let mut remarks = frame.remarks;
         remarks.extend(solved.remarks());
-        let tables = std::iter::once(main).chain(solved.line_tables(TECH, frame.frames)).collect();
         Ok(RecipeOutput { tables, maps: vec![maps], qc, remarks, ..RecipeOutput::default() })
     }
 }

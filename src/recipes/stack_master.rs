@@ -349,19 +349,9 @@ impl Master {
             *bad = if *flags == 0 { 0.0 } else { 1.0 };
             *bits = *flags;
         });
-        let product = |catg: &str, suffix: &str, unit: &str, value, variance, flags| ProductImage {
-            catg: catg.to_string(),
-            tech: "IMAGE".to_string(),
-            suffix: suffix.to_string(),
-            unit: unit.to_string(),
-            value,
-            variance,
-            flags,
-            n_combined,
-        };
         let products = vec![
-            product(kind.catg, "", "electron", value, Some(variance), flags),
-            product("BP_MAP", "_BPMAP", "", bad, None, bits),
+            ProductImage::new(kind.catg, "", "electron", value, Some(variance), flags, n_combined),
+            ProductImage::new("BP_MAP", "_BPMAP", "", bad, None, bits, n_combined),
         ];
         RecipeOutput { products, qc, rejected: self.rejected, remarks: self.remarks, ..RecipeOutput::default() }
     }

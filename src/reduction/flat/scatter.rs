@@ -287,26 +287,11 @@ fn cell(
 
 #[cfg(test)]
 mod tests {
+    use super::super::response::tests::slit_edges;
     use super::*;
-    use crate::numerics::curve::Curve;
     use crate::reduction::orders::synthetic::{COLUMNS, ROWS, Scene};
 
     const OPTIONS: ScatterOptions = ScatterOptions { cell: 32, width: 24, margin: 6.0, knots: [128.0, 60.0] };
-
-    fn edges(scene: &Scene) -> Vec<Edges> {
-        let domain = [0.0, (ROWS - 1) as f64];
-        (1..=4)
-            .map(|order| Edges {
-                order,
-                lower: Curve::through(domain, 6, |b| scene.centre(order, b) - scene.half),
-                upper: Curve::through(domain, 6, |b| scene.centre(order, b) + scene.half),
-                blur: 0.8,
-                covered: domain,
-                scatter: [0.0; 2],
-                slices: vec![],
-            })
-            .collect()
-    }
 
     #[test]
     fn the_surface_is_found_under_the_orders_and_keeps_its_sign() {
@@ -317,7 +302,7 @@ mod tests {
             let mut value = scene.expose(&scene.image(|_, _| 1.0), 9);
             value.indexed_iter_mut().for_each(|((r, c), v)| *v += surface(r, c) as f32);
             let light = Light { value, shot: 1.0, floor: 16.0 + level.max(0.0), binning: [1, 1] };
-            let found = fit(&light, &edges(&scene), &OPTIONS).unwrap();
+            let found = fit(&light, &slit_edges(&scene), &OPTIONS).unwrap();
             let image = found.image(&light);
             let misses: Vec<f64> = image.indexed_iter().map(|((r, c), v)| f64::from(*v) - surface(r, c)).collect();
             let rms = (misses.iter().map(|m| m * m).sum::<f64>() / misses.len() as f64).sqrt();
@@ -330,6 +315,6 @@ mod tests {
     fn an_image_without_gaps_has_no_surface() {
         let scene = Scene { half: 60.0, ..Scene::slit() };
         let light = Light { value: Array2::from_elem((64, COLUMNS), 5.0), shot: 1.0, floor: 1.0, binning: [1, 1] };
-        assert!(fit(&light, &edges(&scene), &OPTIONS).is_none());
+        assert!(fit(&light, &slit_edges(&scene), &OPTIONS).is_none());
     }
 }
