@@ -80,7 +80,7 @@ impl Schedule<'_> {
     }
 
     fn template(&mut self, index: usize, template: &TemplatePlan, course: &mut Course) -> Result<(), String> {
-        let camera = Camera::of(template)?;
+        let camera = camera(template)?;
         check(template)?;
         course.clock = later(course.clock, template.gap);
         if let Some(earliest) = template.not_before {
@@ -289,6 +289,20 @@ impl Track {
         }
         Ok(Track { pointing, first, middle, last })
     }
+}
+
+/// The detector's setup that a template asks for, or why there is none.
+fn camera(template: &TemplatePlan) -> Result<Camera, String> {
+    if !(template.exptime >= 0.0 && template.exptime <= 86_400.0) {
+        return Err(format!("exposure time {} s, expected 0 to 86400", template.exptime));
+    }
+    if (template.kind == FrameKind::Bias) != (template.exptime == 0.0) {
+        return Err(format!("exposure time {} s: biases have zero, all others more", template.exptime));
+    }
+    if template.arm == Arm::Nir && template.kind == FrameKind::Bias {
+        return Err("the NIR detector has no biases".to_string());
+    }
+    Camera::new(template.arm, template.read_mode, template.binning, template.exptime)
 }
 
 /// Whether the instrument can do what the template asks; the camera has been checked.

@@ -5,8 +5,6 @@
 
 use super::sizes::Sizes;
 use crate::instrument::{Arm, Binning};
-use crate::simulator::kind::FrameKind;
-use crate::simulator::night::TemplatePlan;
 
 /// A read mode of the CCD.
 struct ReadMode {
@@ -56,20 +54,6 @@ pub struct Camera {
 }
 
 impl Camera {
-    /// The camera that a template asks for, or why there is none.
-    pub fn of(template: &TemplatePlan) -> Result<Camera, String> {
-        if !(template.exptime >= 0.0 && template.exptime <= 86_400.0) {
-            return Err(format!("exposure time {} s, expected 0 to 86400", template.exptime));
-        }
-        if (template.kind == FrameKind::Bias) != (template.exptime == 0.0) {
-            return Err(format!("exposure time {} s: biases have zero, all others more", template.exptime));
-        }
-        if template.arm == Arm::Nir && template.kind == FrameKind::Bias {
-            return Err("the NIR detector has no biases".to_string());
-        }
-        Camera::new(template.arm, template.read_mode, template.binning, template.exptime)
-    }
-
     /// The camera of an arm in a read mode (not used for ACQ) and binning; `exptime` in seconds, since the read noise of
     /// infrared ramps depends on it. The error says what does not exist, and what does.
     pub fn new(arm: Arm, mode: u8, binning: Binning, exptime: f64) -> Result<Camera, String> {
