@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::filters::Band;
 use super::standards::Standard;
 use super::table::{Table, parse_spectrum};
@@ -27,34 +25,6 @@ pub struct FluxLine {
     pub wavelength: f64,
     /// erg/s/cm2.
     pub flux: f64,
-}
-
-/// Which spectrum a plan asks for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SpectrumSource {
-    /// A spectrophotometric standard by any of its names, at its own brightness.
-    Standard(String),
-    /// A template; its brightness means nothing before it is normalised.
-    Template(Template),
-    /// A table: its name for messages, and its text, in two columns, wavelength in nm (air) and erg/s/cm2/Angstrom.
-    Table {
-        /// Name for messages.
-        name: String,
-        /// The table.
-        text: String,
-    },
-}
-
-impl SpectrumSource {
-    /// The spectrum meant.
-    pub fn spectrum(&self) -> Result<Spectrum, LightError> {
-        match self {
-            SpectrumSource::Standard(name) => Spectrum::standard(name),
-            SpectrumSource::Template(template) => Ok(template.spectrum()),
-            SpectrumSource::Table { name, text } => Spectrum::parse(name, text),
-        }
-    }
 }
 
 impl Spectrum {

@@ -3,16 +3,13 @@
 //! All are dense tables over 300-2200 nm around 1e-15 erg/s/cm2/Angstrom; normalise them to a magnitude before use. The
 //! widths and depths of lines are right to the eye and not to the astrophysicist.
 
-use serde::{Deserialize, Serialize};
-
 use super::LightError;
 use super::star::{FluxLine, Spectrum};
 use super::table::{Beyond, Table};
 use crate::simulator::math;
 
 /// The kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Template {
     /// A young supernova: a black body of 14000 K with broad P Cygni lines of hydrogen and helium.
     BlueTransient,
