@@ -49,6 +49,7 @@ impl Painter {
             .iter()
             .enumerate()
             .filter_map(|(index, source)| {
+                let spectrum = self.sky.spectrum(exposure, source).ok()?;
                 let magnitudes: BTreeMap<Filter, f64> = [
                     (Band::U, Filter::U),
                     (Band::G, Filter::G),
@@ -59,7 +60,8 @@ impl Painter {
                     (Band::V, Filter::V),
                 ]
                 .into_iter()
-                .filter_map(|(band, filter)| Some((filter, self.sky.magnitude(source, band)?)))
+                .map(|(band, filter)| (filter, spectrum.magnitude(band)))
+                .filter(|(_, magnitude)| magnitude.is_finite())
                 .collect();
                 let name = if index == 0 { exposure.object.clone() } else { format!("companion {index}") };
                 Some(Object {

@@ -28,6 +28,8 @@ use super::{FrameTruth, SimError, SimFrame};
 use crate::instrument::Arm;
 use sky::SkyOfNight;
 
+pub(super) use sky::Spectra;
+
 /// Draws frames, arm by arm in order of time.
 pub(super) struct Painter {
     seeds: Seeds,

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use super::super::exposure::Exposure;
 use super::super::light::air::Air;
 use super::super::light::airglow::Airglow;
-use super::super::light::filters::Band;
 use super::super::light::moon::Moon;
 use super::super::light::sky::Sky;
 use super::super::light::star::Spectrum;
@@ -21,49 +20,46 @@ const MOON_ZENITH_DISTANCE: f64 = 45.0;
 /// Seconds of a day.
 const DAY: f64 = 86_400.0;
 
+/// The spectra of a night by the name that plans give them, as bright as the tables have them.
+pub(in crate::simulator) struct Spectra(BTreeMap<String, Spectrum>);
+
 /// Spectra, molecules and airglow of a night.
 pub(super) struct SkyOfNight {
-    /// By the name that plans give them; as bright as the tables have them.
-    spectra: BTreeMap<String, Spectrum>,
+    spectra: Spectra,
     pub telluric: Telluric,
     airglow: Airglow,
     /// Seconds of the noon before the night.
     noon: f64,
 }
 
-impl SkyOfNight {
+impl Spectra {
     /// Read every spectrum that the plan names, and see that each can have its magnitude.
-    pub fn new(plan: &NightPlan) -> Result<SkyOfNight, SimError> {
-        let mut sky = SkyOfNight {
-            spectra: BTreeMap::new(),
-            telluric: Telluric::new(&plan.seeds),
-            airglow: Airglow::new(&plan.seeds),
-            noon: ((horizon::mjd(plan.start) - 0.5).floor() + 0.5) * DAY,
-        };
+    pub fn new(plan: &NightPlan) -> Result<Spectra, SimError> {
+        let mut spectra = Spectra(BTreeMap::new());
         for target in plan.templates.iter().filter_map(|template| template.target.as_deref()) {
             for source in target.sources() {
-                if !sky.spectra.contains_key(&source.spectrum) {
+                if !spectra.0.contains_key(&source.spectrum) {
                     let spectrum = read(&source.spectrum, &plan.folder)
                         .map_err(|problem| SimError::Spectrum { target: target.name.clone(), problem })?;
-                    sky.spectra.insert(source.spectrum.clone(), spectrum);
+                    spectra.0.insert(source.spectrum.clone(), spectrum);
                 }
-                sky.spectrum(&source).map_err(|error| SimError::Spectrum {
+                spectra.of(&source).map_err(|error| SimError::Spectrum {
                     target: target.name.clone(),
                     problem: format!("{}: {error}", source.spectrum),
                 })?;
             }
         }
-        Ok(sky)
+        Ok(spectra)
     }
 
     /// The spectrum of a source, as bright as it is.
-    pub fn spectrum(&self, source: &Source) -> Result<Spectrum, LightError> {
-        let Some(spectrum) = self.spectra.get(&source.spectrum) else {
+    fn of(&self, source: &Source) -> Result<Spectrum, LightError> {
+        let Some(spectrum) = self.0.get(&source.spectrum) else {
             // Every source of the plan was read at the start.
             return Err(LightError::Unknown {
                 kind: "spectrum",
                 found: source.spectrum.clone(),
-                known: self.spectra.keys().cloned().collect::<Vec<_>>().join(", "),
+                known: self.0.keys().cloned().collect::<Vec<_>>().join(", "),
             });
         };
         match source.magnitude {
@@ -71,10 +67,25 @@ impl SkyOfNight {
             None => Ok(spectrum.clone()),
         }
     }
+}
 
-    /// AB magnitude of a source in r, if it shows anything there.
-    pub fn magnitude(&self, source: &Source, band: Band) -> Option<f64> {
-        self.spectrum(source).ok().map(|spectrum| spectrum.magnitude(band)).filter(|magnitude| magnitude.is_finite())
+impl SkyOfNight {
+    /// The sky over a plan; fails as [`Spectra::new`].
+    pub fn new(plan: &NightPlan) -> Result<SkyOfNight, SimError> {
+        Ok(SkyOfNight {
+            spectra: Spectra::new(plan)?,
+            telluric: Telluric::new(&plan.seeds),
+            airglow: Airglow::new(&plan.seeds),
+            noon: ((horizon::mjd(plan.start) - 0.5).floor() + 0.5) * DAY,
+        })
+    }
+
+    /// The spectrum of a source of an exposure, as bright as it is.
+    pub fn spectrum(&self, exposure: &Exposure, source: &Source) -> Result<Spectrum, SimError> {
+        self.spectra.of(source).map_err(|error| SimError::Spectrum {
+            target: exposure.object.clone(),
+            problem: format!("{}: {error}", source.spectrum),
+        })
     }
 
     /// The air during an exposure.

@@ -105,10 +105,7 @@ impl Painter {
         let mut beams = vec![(self.sky.light(exposure), surface)];
         let transmission = self.sky.air(exposure).transmission(&self.sky.telluric);
         for source in &exposure.sources {
-            let spectrum = self.sky.spectrum(source).map_err(|error| SimError::Spectrum {
-                target: exposure.object.clone(),
-                problem: format!("{}: {error}", source.spectrum),
-            })?;
+            let spectrum = self.sky.spectrum(exposure, source)?;
             let light = spectrum.light().through(transmission.clone());
             beams.push((light, Shape::Source(self.shape(exposure, source))));
         }

@@ -110,10 +110,7 @@ impl Painter {
         tables.spectra.push(SpectrumTable::of("SKY", &sky, |_| (f64::NAN, f64::NAN)));
         let transmission = self.sky.air(exposure).transmission(&self.sky.telluric);
         for (number, source) in exposure.sources.iter().enumerate() {
-            let spectrum = self.sky.spectrum(source).map_err(|error| SimError::Spectrum {
-                target: exposure.object.clone(),
-                problem: format!("{}: {error}", source.spectrum),
-            })?;
+            let spectrum = self.sky.spectrum(exposure, source)?;
             let shape = self.shape(exposure, source);
             let light = spectrum.light().through(transmission.clone());
             let collected = collect(&light, Shape::Source(shape.clone()));

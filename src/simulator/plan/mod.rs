@@ -58,7 +58,7 @@ use super::SimError;
 use super::instrument::Instrument;
 use super::night::NightPlan;
 use super::optics::Flexure;
-use super::painter::Painter;
+use super::painter::Spectra;
 use super::random::{Effect, Seeds};
 use template::TemplateEntry;
 
@@ -176,7 +176,7 @@ impl Plan {
             ));
         }
         // What only spectra, clocks, detectors and the sky can tell.
-        if let Err(SimError::Spectrum { target, problem }) = Painter::new(&night) {
+        if let Err(SimError::Spectrum { target, problem }) = Spectra::new(&night) {
             let from =
                 file.targets.iter().find(|entry| entry.get_ref().name == target).map_or(0, |entry| entry.span().start);
             let place = format!("{name}:{}", line_of(text, from));
