@@ -9,3 +9,5 @@ pub mod flags;
 pub mod flat;
 pub mod geometry;
 pub mod orders;
+pub mod science;
+pub mod spectrum;

@@ -1,0 +1,6 @@
+//! Spectra: what becomes of extracted orders until one spectrum of both arms is left.
+//!
+//! What lives here: the spectrum of one order on the detector's own sampling ([`order`]).
+//! What never lives here: pixels of the detector, files, names of products.
+
+pub mod order;
