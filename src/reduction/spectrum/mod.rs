@@ -4,6 +4,10 @@
 //! ([`merged`]) with the covariance of its samples ([`covariance`]).
 //! What never lives here: pixels of the detector, files, names of products.
 
+pub mod agreement;
 pub mod covariance;
+pub mod density;
+pub mod merge;
 pub mod merged;
 pub mod order;
+pub mod resample;
