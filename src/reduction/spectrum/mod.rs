@@ -7,6 +7,7 @@
 //! What never lives here: pixels of the detector, files, names of products.
 
 pub mod agreement;
+pub mod arms;
 pub mod calibrate;
 pub mod covariance;
 pub mod density;
@@ -20,3 +21,8 @@ pub mod response;
 pub mod slit;
 pub mod standards;
 pub mod tabulated;
+
+#[cfg(test)]
+pub(crate) mod synthetic;
+#[cfg(test)]
+mod tests;

@@ -168,6 +168,29 @@ impl Resampling {
         covariance
     }
 
+    /// Covariance of the bins from that of the samples, where these are not independent.
+    pub fn propagated(&self, samples: &BandedCovariance) -> BandedCovariance {
+        let mut covariance = BandedCovariance::zero(self.rows.len());
+        let reach = samples.diagonals().len();
+        for (k, row) in self.rows.iter().enumerate() {
+            for (distance, other) in self.rows[k..].iter().enumerate() {
+                if other.first >= row.first + row.weights.len() + reach {
+                    break;
+                }
+                let mut sum = 0.0;
+                for (i, a) in row.weights.iter().enumerate().filter(|(_, a)| **a > 0.0) {
+                    for (j, b) in other.weights.iter().enumerate().filter(|(_, b)| **b > 0.0) {
+                        sum += a * b * samples.get(row.first + i, other.first + j);
+                    }
+                }
+                if sum != 0.0 {
+                    covariance.add(k, distance, sum);
+                }
+            }
+        }
+        covariance
+    }
+
     /// Quality of the bins: zero where there is a value, else the bits of all samples that touch the bin, and
     /// `without` where that gives none.
     pub fn flags(&self, samples: &[i32], without: i32) -> Vec<i32> {

@@ -7,7 +7,7 @@
 
 use super::density::OrderDensity;
 use super::extinction;
-use super::lines::{in_band, in_stellar_core};
+use super::lines::{in_stellar_core, is_absorbed};
 use super::standards::Standard;
 use crate::numerics::least_squares::{Fitted, NormalSums};
 use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
@@ -19,8 +19,13 @@ pub const MAGNITUDES: f64 = 1.085_736_204_758_129_6;
 const BLOCK: usize = 8;
 /// Intervals of the curve of the arm, and of what an order deviates from it.
 const INTERVALS: (usize, usize) = (24, 8);
-/// Expected bends, magnitudes: of the curve of the arm, and of an order; and expected deviation of an order.
-const BENDS: (f64, f64, f64) = (0.05, 0.01, 0.03);
+/// Expected bend of the curve of the arm, in those of a lamp's spectrum at [`LAMP`]; of an order, magnitudes; and expected
+/// deviation of an order, magnitudes.
+const BENDS: (f64, f64, f64) = (2.0, 0.01, 0.03);
+/// Second radiation constant over the temperature of the flat-field lamp, nm: 3000 K.
+const LAMP: f64 = 1.4388e7 / 3000.0;
+/// Scatter of the ratio of two orders in a point, magnitudes: blocks of samples cut the lines of the air differently.
+const OVERLAP: f64 = 0.02;
 /// Points this many sigmas below the curve are absorption, and this many above are not light of the star.
 const CLIP: (f64, f64) = (2.5, 4.0);
 /// Scatter that a point may always have, magnitudes.
@@ -222,7 +227,7 @@ fn points(orders: &[(&OrderDensity, [f64; 2])], star: &Standard, origin: &Origin
                 magnitude: 2.5 * (light / flux).log10(),
                 sigma: (MAGNITUDES * variance.sqrt() / light).hypot(SCATTER),
                 used: true,
-                free: !in_band(wavelength, BAND.0, BAND.1) && !in_stellar_core(wavelength, CORE),
+                free: !is_absorbed(wavelength, BAND.0, BAND.1) && !in_stellar_core(wavelength, CORE),
             });
         }
     }
@@ -232,11 +237,17 @@ fn points(orders: &[(&OrderDensity, [f64; 2])], star: &Standard, origin: &Origin
 /// Fit with rejection until the points used no longer change.
 fn settle(model: &Model, points: &mut [Point]) -> Option<Fitted> {
     points.iter_mut().for_each(|point| point.used = point.free);
-    let mut fitted = model.fit(points)?;
+    let mut overlaps = model.overlaps(points);
+    let mut fitted = model.fit(points, &overlaps)?;
     for _ in 0..ROUNDS {
         let deviation = |point: &Point| point.magnitude - model.value(&fitted, point.order, point.wavelength);
-        let mut sizes: Vec<f64> =
-            points.iter().filter(|point| point.used).map(|point| deviation(point).abs() / point.sigma).collect();
+        // what the air takes lies below the curve: the side above tells the scatter
+        let mut sizes: Vec<f64> = points
+            .iter()
+            .filter(|point| point.used)
+            .map(|point| deviation(point) / point.sigma)
+            .filter(|size| *size > 0.0)
+            .collect();
         let scale = (MAD_TO_SIGMA * median_f64(&mut sizes)?).max(1.0);
         let hit: Vec<bool> = points
             .iter()
@@ -254,7 +265,11 @@ fn settle(model: &Model, points: &mut [Point]) -> Option<Fitted> {
             changed |= used != points[k].used;
             points[k].used = used;
         }
-        fitted = model.fit(points)?;
+        overlaps.retain(|(row, difference, sigma)| {
+            let expected: f64 = row.iter().map(|(k, v)| fitted.coefficients[*k] * v).sum();
+            (difference - expected).abs() < CLIP.1 * sigma
+        });
+        fitted = model.fit(points, &overlaps)?;
         if !changed {
             break;
         }
@@ -282,7 +297,7 @@ fn velocity(
     fwhm: f64,
 ) -> Option<f64> {
     let (step, mut up, mut down) = (50.0, 0.0, 0.0);
-    for point in points.iter().filter(|point| !in_band(point.wavelength, BAND.0, BAND.1)) {
+    for point in points.iter().filter(|point| !is_absorbed(point.wavelength, BAND.0, BAND.1)) {
         let deviation = point.magnitude - model.value(fitted, point.order, point.wavelength);
         if deviation.abs() > 0.3 {
             continue;
@@ -297,8 +312,13 @@ fn velocity(
     (down > 0.0 && change.abs() > VELOCITY.1 / down.sqrt() && change.abs() > 3.0).then_some(change)
 }
 
+/// A row of the problem that compares two orders, the difference found and its error.
+type Overlap = (Vec<(usize, f64)>, f64, f64);
+
 /// The smooth model: the curve of the arm over the logarithm of the wavelength, and a constant and a curve for each order.
 struct Model {
+    /// Range of the arm, logarithms of nm.
+    range: [f64; 2],
     arm: Basis,
     orders: Vec<Basis>,
 }
@@ -313,7 +333,7 @@ impl Model {
         };
         let orders =
             ranges.iter().map(|range| even(range[0].ln(), range[1].ln(), INTERVALS.1)).collect::<Option<_>>()?;
-        Some(Model { arm: even(low.ln(), high.ln(), INTERVALS.0)?, orders })
+        Some(Model { range: [low.ln(), high.ln()], arm: even(low.ln(), high.ln(), INTERVALS.0)?, orders })
     }
 
     /// Columns of the arm's curve, then for each order its constant and its curve.
@@ -338,7 +358,30 @@ impl Model {
         row
     }
 
-    fn fit(&self, points: &[Point]) -> Option<Fitted> {
+    /// What two orders that see the same wavelength say of each other, whatever the air or the star does there: a row of
+    /// the problem, the difference and its error.
+    fn overlaps(&self, points: &[Point]) -> Vec<Overlap> {
+        let mut rows = Vec::new();
+        for pair in points.windows(2) {
+            let [a, b] = pair else { continue };
+            let gap = b.wavelength - a.wavelength;
+            if a.order != b.order || gap > 4.0 * BLOCK as f64 * 0.1 {
+                continue;
+            }
+            let inside =
+                |other: &&Point| other.order > a.order && (a.wavelength..b.wavelength).contains(&other.wavelength);
+            for other in points.iter().filter(inside) {
+                let t = (other.wavelength - a.wavelength) / gap;
+                let here = a.magnitude * (1.0 - t) + b.magnitude * t;
+                let mut row = self.row(a.order, other.wavelength);
+                row.extend(self.row(other.order, other.wavelength).into_iter().map(|(k, v)| (k, -v)));
+                rows.push((row, here - other.magnitude, a.sigma.max(b.sigma).hypot(other.sigma).hypot(OVERLAP)));
+            }
+        }
+        rows
+    }
+
+    fn fit(&self, points: &[Point], overlaps: &[Overlap]) -> Option<Fitted> {
         let size = self.size();
         let mut sums = NormalSums::new(size);
         let mut row = vec![0.0; size];
@@ -350,14 +393,18 @@ impl Model {
         for point in points.iter().filter(|point| point.used) {
             add(&self.row(point.order, point.wavelength), point.magnitude, point.sigma);
         }
-        let mut bends = |first: usize, n: usize, sigma: f64| {
-            for k in first + 1..(first + n).saturating_sub(1) {
-                add(&[(k - 1, 1.0), (k, -2.0), (k + 1, 1.0)], 0.0, sigma);
-            }
-        };
-        bends(0, self.arm.len(), BENDS.0);
+        for (row, difference, sigma) in overlaps {
+            add(row, *difference, *sigma);
+        }
+        let mut bend = |k: usize, sigma: f64| add(&[(k - 1, 1.0), (k, -2.0), (k + 1, 1.0)], 0.0, sigma);
+        // the curve is the spectrum of the lamp: d2 m / d(ln w)2 of a black body falls with the wavelength
+        let step = (self.range[1] - self.range[0]) / INTERVALS.0 as f64;
+        for k in 1..self.arm.len() - 1 {
+            let wavelength = (self.range[0] + (k as f64 - 1.0) * step).exp();
+            bend(k, BENDS.0 * MAGNITUDES * LAMP / wavelength * step * step);
+        }
         for (order, basis) in self.orders.iter().enumerate() {
-            bends(self.start(order) + 1, basis.len(), BENDS.1);
+            (1..basis.len() - 1).for_each(|k| bend(self.start(order) + 1 + k, BENDS.1));
         }
         for (order, basis) in self.orders.iter().enumerate() {
             (0..basis.len()).for_each(|k| add(&[(self.start(order) + 1 + k, 1.0)], 0.0, BENDS.2));
