@@ -56,6 +56,12 @@ impl Grid {
         self.edges.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect()
     }
 
+    /// Bin that this wavelength lies in.
+    pub fn bin(&self, wavelength: f64) -> Option<usize> {
+        let above = self.edges.partition_point(|edge| *edge <= wavelength);
+        above.checked_sub(1).filter(|bin| *bin < self.len())
+    }
+
     /// Bins that this range of wavelengths touches.
     pub fn bins(&self, [from, to]: [f64; 2]) -> std::ops::Range<usize> {
         let first = self.edges.partition_point(|edge| *edge <= from).saturating_sub(1);
