@@ -4,19 +4,27 @@
 //! the merged and of the calibrated spectrum, the rectified 2D spectrum, the response of a standard, and the QC of all
 //! that. What never lives here: pixels of raw frames, sky models, traces.
 
+pub mod calibration;
+pub mod metrics;
+mod parameters;
+pub mod plane;
+pub mod response;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 
-use serde::Deserialize;
+pub use parameters::SpectraParameters;
 
 use super::contract::{MasterTable, ProductTable, RecipeError, RecipeOutput};
-use super::parameters::{check_ranges, typed};
 use super::tables::TableError;
 use crate::instrument::{Arm, FrameMeta, SpectralFormat};
-use crate::quality::QcMetric;
+use crate::numerics::robust::median_f64;
 use crate::reduction::spectrum::density::OrderDensity;
 use crate::reduction::spectrum::merge::merge_orders;
-use crate::reduction::spectrum::merged::{FluxUnit, MergedSpectrum};
+use crate::reduction::spectrum::merged::FluxUnit;
 use crate::reduction::spectrum::order::OrderSpectrum;
+use crate::reduction::spectrum::rectified::OrderLight;
+use crate::reduction::spectrum::slit;
 
 /// What was exposed, as far as the calibration of its spectra needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,82 +123,94 @@ pub struct Extracted {
     pub exposed: Exposed,
     /// Sources, the target first.
     pub sources: Vec<Source>,
+    /// Pixels of the orders with the sky taken off, for the spectrum in two dimensions; empty for none.
+    pub light: Vec<OrderLight>,
 }
 
-/// Parameters; meanings, units and ranges in `config/recipes.toml`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SpectraParameters {
-    /// Width of the bins of a merged VIS spectrum, km/s.
-    pub vis_step: f64,
-    /// Width of the bins of a merged NIR spectrum, and of both arms, km/s.
-    pub nir_step: f64,
-    /// Least light of the lamp, relative to its maximum in the order, for a sample to be used.
-    pub least_blaze: f64,
-}
-
-impl SpectraParameters {
-    /// From the section `spectra` of the parameters, every value checked.
-    pub fn read(overrides: &toml::Table) -> Result<SpectraParameters, RecipeError> {
-        let p: SpectraParameters = typed("spectra", overrides)?;
-        check_ranges(
-            "spectra",
-            &[
-                ("vis_step", p.vis_step, 5.0..=200.0),
-                ("nir_step", p.nir_step, 5.0..=200.0),
-                ("least_blaze", p.least_blaze, 0.001..=0.5),
-            ],
-        )?;
-        Ok(p)
-    }
-
-    /// Width of the bins of an arm, km/s.
-    pub fn step(&self, arm: Arm) -> f64 {
-        if arm == Arm::Nir { self.nir_step } else { self.vis_step }
-    }
-}
-
-/// Make the products of extracted spectra: tables of orders and of the merged spectrum for every source, their QC.
-/// `recipe` is named in errors. `responses` are the `RESP_TAB`s among the inputs; other tables are ignored.
+/// Make the products of extracted spectra.
+///
+/// Tables: for every source the orders and the merged spectrum in electrons, and the calibrated spectrum when a response
+/// serves; for a standard its response and efficiency. Images: the rectified spectrum. Metrics are those of the target.
+/// `recipe` is named in errors. `calibrations` are the tables among the inputs, of which `RESP_TAB`s are used. What cannot be
+/// made is left out with a remark that says why.
 pub fn finish(
     recipe: &'static str,
     extracted: &Extracted,
-    responses: &[MasterTable],
+    calibrations: &[MasterTable],
     parameters: &SpectraParameters,
 ) -> Result<RecipeOutput, RecipeError> {
     let wrong = |error: TableError| RecipeError::Unprocessable { recipe, reason: error.to_string() };
-    let _ = responses;
     let exposed = &extracted.exposed;
     let mut output = RecipeOutput::default();
-    for (number, source) in extracted.sources.iter().enumerate() {
-        let suffix = |name: &str| if number == 0 { format!("_{name}") } else { format!("_{name}_S{}", number + 1) };
-        let product =
-            |catg: &str, table| ProductTable::new(catg, &exposed.tech, &suffix(catg), vec![table], exposed.n_combined);
-        let densities: Vec<OrderDensity> = source
-            .orders
-            .iter()
-            .map(|order| {
-                let name = order_name(exposed.arm, order.spectrum.order);
-                OrderDensity::new(&order.spectrum, &name, exposed.exptime, parameters.least_blaze)
-            })
-            .collect();
+    let densities: Vec<Vec<OrderDensity>> =
+        extracted.sources.iter().map(|source| source.densities(exposed, parameters)).collect();
+    let target = extracted.sources.first().zip(densities.first());
+    let calibration = calibration::choose(exposed, target, calibrations, parameters, &mut output.remarks);
+    for (number, (source, densities)) in extracted.sources.iter().zip(&densities).enumerate() {
+        let product = |catg: &str, table| {
+            let suffix = if number == 0 { format!("_{catg}") } else { format!("_{catg}_S{}", number + 1) };
+            ProductTable::new(catg, &exposed.tech, &suffix, vec![table], exposed.n_combined)
+        };
         output.tables.push(product("EXTRACTED_ORDERS", tables::orders(source, exposed.arm).map_err(wrong)?));
-        let unit = FluxUnit::ElectronsPerSecondNm;
-        let Some(merged) = merge_orders(&densities, parameters.step(exposed.arm), unit) else {
-            output.remarks.push("no order has a good sample: nothing was merged".to_string());
+        let step = parameters.step(exposed.arm);
+        let Some(counts) = merge_orders(densities, step, FluxUnit::ElectronsPerSecondNm) else {
+            output.remarks.push(format!("source {}: no order has a good sample, nothing was merged", number + 1));
             continue;
         };
-        output.tables.push(product("EXTRACTED_MERGED", tables::counts(&merged, exposed.exptime).map_err(wrong)?));
-        if number == 0 {
-            output.qc.extend(signal_to_noise(&merged));
+        output.tables.push(product("EXTRACTED_MERGED", tables::counts(&counts, exposed.exptime).map_err(wrong)?));
+        let calibrated = calibration.as_ref().and_then(|calibration| calibration.apply(densities, step));
+        if let (Some(merged), Some(calibration)) = (&calibrated, &calibration) {
+            let transmitted = source.transmitted(exposed, &merged.wavelength);
+            let mut table = product("FLUXCAL", tables::calibrated(merged, &transmitted).map_err(wrong)?);
+            table.cards = calibration.cards(merged);
+            output.tables.push(table);
         }
-        output.spectra.push(merged);
+        if number == 0 {
+            output.qc.extend(metrics::of_target(exposed, source, densities, calibrated.as_ref().unwrap_or(&counts)));
+        }
+        output.spectra.push(calibrated.unwrap_or(counts));
+    }
+    if let (Some(calibration), Some((source, _))) = (calibration.as_ref().filter(|found| found.own), target) {
+        let tables = response::write(&calibration.response).map_err(wrong)?;
+        output.tables.push(ProductTable::new("RESP_TAB", &exposed.tech, "_RESP", tables, exposed.n_combined));
+        let (table, qc) = calibration::efficiency(exposed, source, parameters).map_err(wrong)?;
+        output.tables.push(ProductTable::new("EFFICIENCY_TAB", &exposed.tech, "_EFFICIENCY", vec![table], 1));
+        output.qc.extend(qc);
+        output.qc.extend(metrics::of_response(&calibration.response));
+    }
+    if let Some((source, _)) = target {
+        output.products.extend(plane::rectified(extracted, source, calibration.as_ref(), parameters));
     }
     Ok(output)
 }
 
-fn signal_to_noise(merged: &MergedSpectrum) -> Option<QcMetric> {
-    Some(QcMetric::measured("SNR MEDIAN", merged.signal_to_noise()?, "", "median signal to noise of a sample"))
+impl Source {
+    /// Its orders as electrons per second and nm over the lamp's light.
+    fn densities(&self, exposed: &Exposed, parameters: &SpectraParameters) -> Vec<OrderDensity> {
+        let density = |order: &SourceOrder| {
+            let name = order_name(exposed.arm, order.spectrum.order);
+            OrderDensity::new(&order.spectrum, &name, exposed.exptime, parameters.least_blaze)
+        };
+        self.orders.iter().map(density).collect()
+    }
+
+    /// FWHM along the slit at a wavelength, from the orders in which it was measured, or from the seeing of the headers.
+    fn fwhm(&self, exposed: &Exposed) -> Option<f64> {
+        let mut measured: Vec<f64> = self.orders.iter().filter_map(|order| order.fwhm).collect();
+        median_f64(&mut measured).or(exposed.seeing).filter(|fwhm| *fwhm > 0.0)
+    }
+
+    /// Part of its light that the slit let through at each wavelength (nm), with a seeing that falls as the wavelength to the
+    /// power of -0.2; NaN when slit or seeing are not known.
+    fn transmitted(&self, exposed: &Exposed, wavelength: &[f64]) -> Vec<f64> {
+        let known = exposed.slit_width().zip(self.fwhm(exposed));
+        let middle = wavelength.get(wavelength.len() / 2).copied().unwrap_or(f64::NAN);
+        let part = |w: &f64| match known {
+            Some((width, fwhm)) => slit::transmitted(fwhm * (w / middle).powf(-0.2), width),
+            None => f64::NAN,
+        };
+        wavelength.iter().map(part).collect()
+    }
 }
 
 /// Name of an order: a letter in VIS, the number in NIR.

@@ -58,7 +58,8 @@ pub fn read(master: &MasterTable) -> Result<Response, TableError> {
         master.tables.iter().find(|table| table.name == name).ok_or_else(missing)
     };
     let (first, curves) = (find(ORIGIN)?, find(CURVES)?);
-    let one = |name: &str| TableError::Length { table: ORIGIN.to_string(), column: name.to_string(), found: 0, expected: 1 };
+    let one =
+        |name: &str| TableError::Length { table: ORIGIN.to_string(), column: name.to_string(), found: 0, expected: 1 };
     let text = |name: &str| -> Result<String, TableError> {
         first.text(name)?.first().map(|text| text.trim().to_string()).ok_or_else(|| one(name))
     };

@@ -2,6 +2,7 @@
 
 use super::Source;
 use crate::instrument::Arm;
+use crate::numerics::robust::median_f64;
 use crate::recipes::tables::{Column, Table, TableError};
 use crate::reduction::spectrum::covariance::BandedCovariance;
 use crate::reduction::spectrum::merged::{FluxUnit, MergedSpectrum};
@@ -84,8 +85,9 @@ pub fn counts(merged: &MergedSpectrum, exptime: f64) -> Result<Table, TableError
     Table::new(MERGED, columns)
 }
 
-/// The calibrated spectrum.
-pub fn calibrated(merged: &MergedSpectrum) -> Result<Table, TableError> {
+/// The calibrated spectrum. `transmitted` is the part of the light that the slit let through, by which the flux was not
+/// divided.
+pub fn calibrated(merged: &MergedSpectrum, transmitted: &[f64]) -> Result<Table, TableError> {
     let unit = FluxUnit::FluxDensity.fits();
     let mut columns = vec![
         Column::real("WAVE", "nm", merged.wavelength.clone()),
@@ -96,6 +98,7 @@ pub fn calibrated(merged: &MergedSpectrum) -> Result<Table, TableError> {
         Column::real("ERR_CAL", unit, merged.systematic.clone()),
         Column::real("SNR", "", signal(merged)),
         Column::real("EXPOSURE", "s", merged.exposure.clone()),
+        Column::real("SLIT_TRANS", "", transmitted.to_vec()),
         Column::real("WAVE_LOW", "nm", merged.edges.iter().take(merged.len()).copied().collect()),
         Column::real("WAVE_HIGH", "nm", merged.edges.iter().skip(1).copied().collect()),
     ];
@@ -123,4 +126,37 @@ fn correlations(covariance: &BandedCovariance) -> Vec<Column> {
             Column::real(&format!("CORR{distance}"), "", (0..covariance.len()).map(correlation).collect())
         })
         .collect()
+}
+
+/// A calibrated spectrum from its table, without its joins, which the table does not hold.
+pub fn read_calibrated(table: &Table) -> Result<MergedSpectrum, TableError> {
+    let column = |name: &str| table.real(name).map(<[f64]>::to_vec);
+    let unit = table.column("FLUX").and_then(|column| FluxUnit::parse(&column.unit)).unwrap_or(FluxUnit::FluxDensity);
+    let error = column("ERR")?;
+    let n = error.len();
+    let mut edges = column("WAVE_LOW")?;
+    edges.extend(table.real("WAVE_HIGH")?.last());
+    let mut covariance = BandedCovariance::zero(n);
+    let variance = |k: usize| error.get(k).filter(|error| error.is_finite()).map_or(0.0, |error| error * error);
+    (0..n).for_each(|k| covariance.add(k, 0, variance(k)));
+    for distance in 1..DIAGONALS {
+        for (k, correlation) in table.real(&format!("CORR{distance}"))?.iter().enumerate() {
+            covariance.add(k, distance, correlation * (variance(k) * variance(k + distance)).sqrt());
+        }
+    }
+    let mut inflation: Vec<f64> = (0..n).filter_map(|k| covariance.inflation(k)).collect();
+    Ok(MergedSpectrum {
+        wavelength: column("WAVE")?,
+        edges,
+        unit,
+        flux: column("FLUX")?,
+        error,
+        systematic: column("ERR_CAL")?,
+        quality: table.integer("QUAL")?.iter().map(|bits| i32::try_from(*bits).unwrap_or(i32::MAX)).collect(),
+        sky: column("SKY")?,
+        exposure: column("EXPOSURE")?,
+        covariance,
+        inflation: median_f64(&mut inflation).unwrap_or(1.0),
+        joins: Vec::new(),
+    })
 }

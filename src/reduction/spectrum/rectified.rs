@@ -11,8 +11,9 @@ use super::resample::Grid;
 use crate::numerics::robust::median_f64;
 use crate::reduction::flags;
 
-/// Pieces of a pixel along either side.
-const PIECES: i32 = 4;
+/// Pieces of a pixel along either side, at least and at most; and how many pieces make the side of a cell.
+const PIECES: (f64, f64) = (4.0, 16.0);
+const PIECES_OF_CELL: f64 = 3.0;
 /// Least part of a cell that must be seen.
 const LEAST_SEEN: f64 = 0.5;
 
@@ -96,14 +97,15 @@ fn gather(order: &OrderLight, grid: &Grid, slit: SlitGrid) -> Option<Sums> {
         flags: Array2::zeros(shape),
     };
     let (rows, columns) = order.wavelength.dim();
-    let mut cells: Vec<((usize, usize), f64)> = Vec::with_capacity((PIECES * PIECES) as usize);
+    let [along, across] = pieces(order, grid, slit);
+    let mut cells: Vec<((usize, usize), f64)> = Vec::with_capacity(along * across);
     for row in 0..rows {
         for column in 0..columns {
             let Some(pixel) = Pixel::of(order, row, column) else { continue };
             cells.clear();
-            for i in 0..PIECES {
-                for j in 0..PIECES {
-                    let [u, v] = [i, j].map(|k| (f64::from(k) + 0.5) / f64::from(PIECES) - 0.5);
+            for i in 0..along {
+                for j in 0..across {
+                    let [u, v] = [(i, along), (j, across)].map(|(k, n)| (k as f64 + 0.5) / n as f64 - 0.5);
                     if let Some(cell) = pixel.cell(u, v, grid, slit, bins.start, shape) {
                         match cells.iter_mut().find(|(found, _)| *found == cell) {
                             Some((_, pieces)) => *pieces += 1.0,
@@ -116,7 +118,7 @@ fn gather(order: &OrderLight, grid: &Grid, slit: SlitGrid) -> Option<Sums> {
             let bits = order.flags[[row, column]];
             let good = bits == 0 && value.is_finite() && variance > 0.0;
             for (cell, pieces) in &cells {
-                let share = pieces / f64::from(PIECES * PIECES);
+                let share = pieces / (along * across) as f64;
                 if good {
                     sums.light[*cell] += share * value;
                     sums.variance[*cell] += share * share * variance;
@@ -128,6 +130,19 @@ fn gather(order: &OrderLight, grid: &Grid, slit: SlitGrid) -> Option<Sums> {
         }
     }
     Some(sums)
+}
+
+/// Into how many pieces the pixels of an order are cut along the dispersion and along the slit, after one in its middle: so
+/// many that a cell has several of them, however the detector is binned.
+fn pieces(order: &OrderLight, grid: &Grid, slit: SlitGrid) -> [usize; 2] {
+    let (rows, columns) = order.wavelength.dim();
+    let middle = (0..columns)
+        .filter_map(|k| Pixel::of(order, rows / 2, (columns / 2 + k) % columns.max(1)))
+        .find_map(|pixel| Some((grid.bin(pixel.wavelength)?, pixel)));
+    let Some((bin, pixel)) = middle else { return [PIECES.0 as usize; 2] };
+    let width = grid.edges()[bin + 1] - grid.edges()[bin];
+    [pixel.slopes[0].abs() / width, pixel.slopes[3].abs() / slit.step]
+        .map(|cells| (PIECES_OF_CELL * cells).ceil().clamp(PIECES.0, PIECES.1) as usize)
 }
 
 /// A pixel and how wavelength and slit change in it.
@@ -294,6 +309,31 @@ mod tests {
         let variance = made.variance[[20, 100]];
         let expected = 4.0 * (2.0f32 / (0.052 * 0.28)).powi(2);
         assert!(variance > 0.3 * expected && variance < 1.2 * expected, "{variance} {expected}");
+    }
+
+    #[test]
+    fn binned_pixels_leave_no_holes() {
+        let fine = order(|_, _| 1.0);
+        let every = |plane: &Array2<f32>, sum: bool| {
+            Array2::from_shape_fn((75, 12), |(b, a)| {
+                let block = plane.slice(ndarray::s![4 * b..4 * b + 4, 4 * a..4 * a + 4]);
+                if sum { block.sum() } else { block.sum() / 16.0 }
+            })
+        };
+        let binned = OrderLight {
+            order: 1,
+            wavelength: Array2::from_shape_fn((75, 12), |(b, a)| {
+                fine.wavelength.slice(ndarray::s![4 * b..4 * b + 4, 4 * a..4 * a + 4]).sum() / 16.0
+            }),
+            slit: every(&fine.slit, false),
+            value: every(&fine.value, true),
+            variance: every(&fine.variance, true),
+            flags: Array2::zeros((75, 12)),
+        };
+        let grid = Grid::logarithmic(18.0, [601.0, 614.0]);
+        let made = rectify(&[binned], &grid, SLIT, |_, _| Some(1.0));
+        let inner = made.value.slice(ndarray::s![6..42, 10..-10]);
+        assert!(inner.iter().all(|v| (v / 500.0 - 1.0).abs() < 0.02));
     }
 
     #[test]
