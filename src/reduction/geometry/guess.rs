@@ -51,25 +51,32 @@ fn sample(order: &OrderFormat, domain: [f64; 2]) -> OrderMap {
 
 /// Nanometres beyond an order's published limits, as a fraction of their distance, at which lines are still expected.
 const BEYOND: f64 = 0.02;
+/// The same for lines that are only fitted as neighbours of others: a blend at the end of an order has two sides.
+const SHADOW: f64 = 0.03;
 
 /// The lines that an arm's orders may show.
 pub fn arc_lines(format: &SpectralFormat, lines: &[LampLine]) -> Vec<ArcLine> {
     let mut out = Vec::new();
     for order in format.orders() {
         let [a, b] = order.wavelengths();
-        let margin = BEYOND * (b - a);
-        for line in lines.iter().filter(|line| (a - margin..=b + margin).contains(&line.wavelength)) {
+        let within = |line: &LampLine, margin: f64| {
+            let margin = margin * (b - a);
+            (a - margin..=b + margin).contains(&line.wavelength)
+        };
+        for line in lines.iter().filter(|line| within(line, SHADOW)) {
+            let serves = within(line, BEYOND);
             out.push(ArcLine {
                 order: order.number(),
                 wavelength: line.wavelength,
                 role: match &line.doubt {
+                    _ if !serves => Role::Neighbour,
                     Some(_) => Role::Candidate,
                     None if line.constrains(order.number()) => Role::Certain,
                     // the faint lines of an atlas are no lines to identify; elsewhere every line is strong
                     None if format.arm() == Arm::Vis => Role::Neighbour,
                     None => Role::Candidate,
                 },
-                landmark: line.doubt.is_none() && line.published.contains(&order.number()),
+                landmark: serves && line.doubt.is_none() && line.published.contains(&order.number()),
             });
         }
     }
