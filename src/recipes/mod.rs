@@ -7,11 +7,14 @@
 //! `soxsd recipe`, the tests and the benchmarks.
 
 pub mod arc;
+pub mod bad_pixels;
 pub mod contract;
+pub mod d2_flat;
 pub mod disp_solution;
 pub mod disp_tab;
 pub mod inputs;
 pub mod lamp;
+pub mod lamp_off;
 pub mod mbias;
 pub mod mdark;
 pub mod mflat;
@@ -20,6 +23,7 @@ pub mod order_table;
 pub mod parameters;
 pub mod spat_solution;
 pub mod stack_master;
+pub mod stitch;
 pub mod tables;
 
 pub use contract::{
@@ -34,6 +38,8 @@ pub fn all() -> &'static [&'static dyn Recipe] {
         &mdark::MasterDark,
         &disp_solution::DispersionSolution,
         &order_centres::OrderCentres,
+        &d2_flat::DeuteriumFlat,
+        &lamp_off::LampOff,
         &mflat::MasterFlat,
         &spat_solution::SpatialSolution,
     ]
