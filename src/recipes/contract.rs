@@ -5,6 +5,7 @@ use ndarray::Array2;
 use crate::fault::{Classified, FaultClass};
 use crate::instrument::FrameMeta;
 use crate::quality::QcMetric;
+use crate::quality::page::Page;
 
 use super::tables::Table;
 
@@ -194,6 +195,8 @@ pub struct RecipeOutput {
     pub rejected: Vec<RejectedFrame>,
     /// Remarks for the job's log and for people.
     pub remarks: Vec<String>,
+    /// Pictures for people, described; drawn later and elsewhere.
+    pub pages: Vec<Page>,
 }
 
 /// Why a recipe gave nothing.

@@ -20,6 +20,7 @@ pub mod mdark;
 pub mod mflat;
 pub mod order_centres;
 pub mod order_table;
+pub mod pages;
 pub mod parameters;
 pub mod spat_solution;
 pub mod stack_master;
