@@ -5,4 +5,5 @@
 //! What never lives here: raw frames, files, flux standards, the join of orders and arms ([`super::spectrum`]).
 
 pub mod exposure;
+pub mod sky;
 pub mod strip;
