@@ -14,6 +14,12 @@ pub(super) struct Aperture {
     pub sky: Vec<f64>,
 }
 
+/// The spectrum without what changes from sample to sample, which is noise.
+fn calm(solution: &Solution, component: usize, sample: f64) -> f64 {
+    let at = |shift: f64| solution.at(component, sample + shift);
+    0.25 * (at(-1.0) + 2.0 * at(0.0) + at(1.0))
+}
+
 /// Sum an image over the aperture. Pixels that it cuts count by the fraction inside. The tilt of the slit is taken out by the
 /// difference that the model has between a pixel and its row's sample, so that no resolution is lost.
 pub(super) fn sum(order: &Order, solution: &Solution, component: usize, track: &Track) -> Aperture {
@@ -39,8 +45,9 @@ pub(super) fn sum(order: &Order, solution: &Solution, component: usize, track: &
         }
         // what the pixel would hold at the sample of its row
         let here = order.factor(row, component, row as f64, term.u);
-        let rest = pixel.value - solution.light(&order.scene, pixel);
-        light[row] += inside * (rest + here * solution.at(component, row as f64));
+        let others = solution.light(&order.scene, pixel) - term.factor * solution.at(component, term.sample);
+        let tilt = term.factor * (calm(solution, component, row as f64) - calm(solution, component, term.sample));
+        light[row] += inside * (pixel.value - others + tilt);
         share[row] += inside * here;
         noise[row] += inside * inside * pixel.variance;
         shared[row] += inside * f64::from(order.field.shared[pixel.at]);

@@ -215,7 +215,7 @@ impl<'a> Order<'a> {
         let mut changed = false;
         for (index, light) in light.iter().enumerate() {
             let pixel = self.scene.pixels[index];
-            if !self.field.good[pixel.at] || !self.near(&pixel) {
+            if !self.field.good[pixel.at] {
                 continue;
             }
             let pull = (pixel.value - light) / (pixel.variance + (doubt * light).powi(2)).sqrt();
@@ -252,7 +252,7 @@ impl<'a> Order<'a> {
             if image.shifts.len() > 1 {
                 continue;
             }
-            let spectrum = steadied(solution, component, rows);
+            let spectrum = self.row_sums(solution, component, light);
             let mut points = Vec::with_capacity(self.scene.pixels.len());
             for (pixel, light) in self.scene.pixels.iter().zip(light).filter(|(pixel, _)| pixel.good) {
                 let Some(term) = self.scene.terms_of(pixel).iter().find(|term| term.component == component) else {
@@ -267,10 +267,29 @@ impl<'a> Order<'a> {
                     variance: pixel.variance,
                 });
             }
+            let pixel = track.scale[rows / 2];
             let moffat = shape::fit(&points, self.profiles[component].moffat, self.options.reach);
             self.profiles[component] =
-                Profile::of(moffat, self.options.reach, rows).fit(&points, self.options.degree);
+                Profile::of(moffat, self.options.reach, rows).fit(&points, pixel, self.options.degree);
         }
+    }
+
+    /// Light of an image in each row from a plain sum over its core, as a function of the sample: unlike the optimal
+    /// spectrum it hardly depends on the profile, so that a wrong profile can't confirm itself.
+    fn row_sums(&self, solution: &Solution, component: usize, light: &[f64]) -> impl Fn(f64) -> f64 + use<> {
+        let rows = self.field.light.nrows();
+        let (mut sums, mut shares, mut noise) = (vec![0.0; rows], vec![0.0; rows], vec![0.0; rows]);
+        let core = 1.3 * self.profiles[component].moffat.fwhm;
+        for (pixel, light) in self.scene.pixels.iter().zip(light).filter(|(pixel, _)| pixel.good) {
+            let Some(term) = self.scene.terms_of(pixel).iter().find(|term| term.component == component) else { continue };
+            if term.u.abs() < core {
+                let own = term.factor * solution.at(component, term.sample);
+                sums[pixel.at.0] += pixel.value - light + own;
+                shares[pixel.at.0] += term.factor;
+                noise[pixel.at.0] += pixel.variance;
+            }
+        }
+        steadied(&sums, &shares, &noise)
     }
 
     fn result(self, solution: Option<Solution>) -> Extracted {
@@ -383,26 +402,32 @@ impl Seen {
     }
 }
 
-/// A spectrum averaged over so many samples that its noise does not matter for the profile.
-fn steadied(solution: &Solution, component: usize, rows: usize) -> impl Fn(f64) -> f64 {
-    let spectrum = solution.spectrum(component);
-    let (mut signal, mut noise) = (0.0, 0.0);
-    for (row, value) in spectrum.iter().enumerate() {
-        signal += value;
-        noise += solution.variance(component, row);
-    }
-    let ratio = if noise > 0.0 { (signal / rows as f64) / (noise / rows as f64).sqrt() } else { 0.0 };
-    let half = if ratio > 20.0 { 0 } else { ((20.0 / ratio.max(0.5)).powi(2) / 2.0) as usize }.min(rows / 4);
-    let mut sums = vec![0.0; rows + 1];
-    spectrum.iter().enumerate().for_each(|(k, value)| sums[k + 1] = sums[k] + value);
+/// Sums divided by the shares of the light in them, averaged over so many rows that their noise does not matter.
+fn steadied(sums: &[f64], shares: &[f64], noise: &[f64]) -> impl Fn(f64) -> f64 + use<> {
+    let rows = sums.len();
+    let running = |values: &[f64], used: &dyn Fn(usize) -> f64| {
+        let mut total = vec![0.0; rows + 1];
+        values.iter().enumerate().for_each(|(k, value)| total[k + 1] = total[k] + value * used(k));
+        total
+    };
+    // a row in which most of the light falls on bad pixels says nothing
+    let used = |row: usize| if shares[row].abs() > 0.5 { shares[row].signum() } else { 0.0 };
+    let (signal, share) = (running(sums, &used), running(shares, &used));
+    let variance = running(noise, &|row| used(row).abs());
+    let count = (0..rows).filter(|row| used(*row) != 0.0).count().max(1) as f64;
+    let ratio = (signal[rows] / count) / (variance[rows] / count).sqrt().max(1e-30);
+    let half = if ratio > 20.0 { 0 } else { (0.5 * (20.0 / ratio.max(0.5)).powi(2)) as usize + 1 };
+    let half = half.min(rows / 4);
+    let smooth: Vec<f64> = (0..rows)
+        .map(|row| {
+            let (low, high) = (row.saturating_sub(half), (row + half + 1).min(rows));
+            let share = share[high] - share[low];
+            if share > 0.25 { (signal[high] - signal[low]) / share } else { 0.0 }
+        })
+        .collect();
     move |sample: f64| {
-        if half == 0 {
-            let left = (sample.max(0.0) as usize).min(rows.saturating_sub(2));
-            let f = (sample - left as f64).clamp(0.0, 1.0);
-            return spectrum[left] * (1.0 - f) + spectrum[(left + 1).min(rows - 1)] * f;
-        }
-        let middle = (sample.round().max(0.0) as usize).min(rows - 1);
-        let (low, high) = (middle.saturating_sub(half), (middle + half + 1).min(rows));
-        (sums[high] - sums[low]) / (high - low) as f64
+        let left = (sample.max(0.0) as usize).min(rows.saturating_sub(2));
+        let f = (sample - left as f64).clamp(0.0, 1.0);
+        smooth[left] * (1.0 - f) + smooth[(left + 1).min(rows - 1)] * f
     }
 }

@@ -8,6 +8,7 @@ mod boxcar;
 pub mod exposure;
 pub mod extract;
 pub mod field;
+pub mod pair;
 pub mod profile;
 pub mod refraction;
 mod shape;

@@ -150,18 +150,26 @@ impl Profile {
     }
 
     /// Bend the function towards the data: `value = light * profile(row, u)`, the difference from the function being a
-    /// cubic spline in `u` times Chebyshev polynomials up to `degree` along the order. Each coefficient is expected
-    /// within a Gaussian about 0 that is a tenth of the function wide, so that data of little weight change little.
-    pub fn fit(&self, points: &[ProfilePoint], degree: usize) -> Profile {
-        let basis = Basis::new(self.half, self.moffat.fwhm);
+    /// cubic spline in `u` times Chebyshev polynomials up to `degree` along the order. Its knots are further apart than
+    /// pixels, which are `pixel` arcsec wide: where a trace keeps its place on the pixels, nothing finer is seen.
+    ///
+    /// Each coefficient and its second difference is expected within a Gaussian about 0 that is a tenth of the function
+    /// wide, and narrower for what changes along the order, so that data of little weight change little.
+    pub fn fit(&self, points: &[ProfilePoint], pixel: f64, degree: usize) -> Profile {
+        let basis = Basis::new(self.half, (0.35 * self.moffat.fwhm).max(1.3 * pixel));
         let (knots, terms) = (basis.count, degree + 1);
         let base = Profile::of(self.moffat, self.half, self.rows);
         let peak = base.at(0.0, 0.0);
         let mut sums = Banded::new(knots * terms, 4 * terms - 1);
         for k in 0..knots {
-            let expected = 0.15 * base.at(0.0, basis.place(k).clamp(-self.half, self.half)) + 0.002 * peak;
+            let expected = 0.1 * base.at(0.0, basis.place(k).clamp(-self.half, self.half)) + 0.002 * peak;
             for l in 0..terms {
-                sums.add(&[(k * terms + l, (1 + l) as f64 / expected)], 0.0, 1.0);
+                let weight = ((1 << (2 * l)) as f64 / expected).powi(2);
+                sums.add(&[(k * terms + l, 1.0)], 0.0, weight);
+                if k >= 2 {
+                    let row = [((k - 2) * terms + l, 1.0), ((k - 1) * terms + l, -2.0), (k * terms + l, 1.0)];
+                    sums.add(&row, 0.0, weight);
+                }
             }
         }
         let mut along = vec![0.0; terms];
@@ -225,8 +233,8 @@ struct Basis {
 }
 
 impl Basis {
-    fn new(half: f64, fwhm: f64) -> Basis {
-        let cells = (2.0 * half / (0.3 * fwhm).clamp(0.15, 0.8)).ceil().clamp(4.0, 60.0);
+    fn new(half: f64, spacing: f64) -> Basis {
+        let cells = (2.0 * half / spacing.clamp(0.1, 1.0)).floor().clamp(4.0, 80.0);
         Basis { half, step: 2.0 * half / cells, count: cells as usize + 3 }
     }
 
