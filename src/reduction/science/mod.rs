@@ -4,5 +4,16 @@
 //! slit position ([`strip`]).
 //! What never lives here: raw frames, files, flux standards, the join of orders and arms ([`super::spectrum`]).
 
+mod boxcar;
 pub mod exposure;
+pub mod extract;
+pub mod field;
+pub mod pair;
+pub mod profile;
+pub mod refraction;
+mod shape;
+pub mod sky;
+pub mod solve;
 pub mod strip;
+pub mod trace;
+pub mod track;
