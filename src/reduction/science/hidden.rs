@@ -18,12 +18,14 @@ const BLOCK: usize = 64;
 /// the slit.
 const SIGMAS: f64 = 4.0;
 const HEIGHT: f64 = 0.15;
+/// Largest change of the lighting from one end to the other, in units of a pixel's noise.
+const STEEPEST: f64 = 0.6;
 /// Most of the slit that may be hidden.
 const MOST: f64 = 0.75;
 
 /// Slit positions, arcsec, that a source covers in this order.
 pub fn find(strip: &Strip, rows: &Rows) -> Vec<[f32; 2]> {
-    let profile = profile(strip, rows);
+    let profile = level(profile(strip, rows));
     let known: Vec<f64> = profile.iter().flatten().map(|cell| cell.0).collect();
     if known.len() < 8 {
         return Vec::new();
@@ -43,6 +45,26 @@ pub fn find(strip: &Strip, rows: &Rows) -> Vec<[f32; 2]> {
     let covered: Vec<bool> =
         (0..CELLS).map(|k| out[k.saturating_sub(grow)..(k + grow + 1).min(CELLS)].contains(&true)).collect();
     ranges(&covered)
+}
+
+/// Take a straight line along the slit away: lighting that rises from end to end is no source. The line runs through the
+/// medians of the outer thirds, so that a source in the middle has no say, and one in an outer third little.
+fn level(profile: Vec<Option<(f64, f64)>>) -> Vec<Option<(f64, f64)>> {
+    let third = |from: usize| {
+        let mut heights: Vec<f64> = profile[from..from + CELLS / 3].iter().flatten().map(|cell| cell.0).collect();
+        median_f64(&mut heights)
+    };
+    let (Some(low), Some(high)) = (third(0), third(CELLS - CELLS / 3)) else { return profile };
+    // middles of the thirds, less those cells at the ends that no slit reaches
+    let distance = (CELLS - CELLS / 3) as f64;
+    let lower = low.min(high);
+    // a source may fill one third: its height is no slope
+    let slope = (high - low).clamp(-STEEPEST, STEEPEST) / distance;
+    let start = if low <= high { lower } else { lower - slope * distance };
+    let take = |(k, cell): (usize, Option<(f64, f64)>)| {
+        cell.map(|(height, error)| (height - start - slope * (k as f64 - CELLS as f64 / 6.0), error))
+    };
+    profile.into_iter().enumerate().map(take).collect()
 }
 
 fn ranges(covered: &[bool]) -> Vec<[f32; 2]> {
