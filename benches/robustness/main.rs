@@ -20,7 +20,7 @@ use judge::{LIMITS, Outcome, judge};
 use soxsd::instrument::Arm;
 use soxsd::quality::Limits;
 use soxsd::recipes::{MasterTable, RawFrame, RecipeError, RecipeInput, RecipeOutput, by_name};
-use stage::{Conditions, Failure, Stage};
+use stage::{Conditions, Failure, Stage, order_table};
 use trials::{Kind, trials};
 
 const RECIPES: [&str; 2] = ["disp_solution", "spat_solution"];
@@ -68,7 +68,7 @@ fn main() -> Result<(), Failure> {
             if wishes.verbose || tally.wrong > before {
                 let mark = if tally.wrong > before { "WRONG " } else { "" };
                 println!("{mark}{kind:?} {} seed {} {}: {ended:?}", conditions.arm, conditions.seed, RECIPES[k]);
-                if tally.wrong > before {
+                if !matches!(ended, Some(Outcome::Solved(_))) || tally.wrong > before {
                     println!("    {conditions:?}");
                 }
             }
@@ -125,15 +125,24 @@ fn trial(
     };
     let first_end = (Some(outcome), Some(seconds));
     let Some(table) = first.and_then(table_of) else { return Ok([first_end, (None, None)]) };
+    let mut tables = vec![table];
+    if conditions.edges {
+        tables.push(order_table(conditions, &conditions.view(true))?);
+    }
     let view = conditions.view(false);
-    let (second, seconds) = run(RECIPES[1], stage.frame(conditions, &view, false)?, vec![table])?;
+    let (second, seconds) = run(RECIPES[1], stage.frame(conditions, &view, false)?, tables)?;
     let outcome = judge(RECIPES[1], conditions, &view, &second, limits)?;
     Ok([first_end, (Some(outcome), Some(seconds))])
 }
 
 fn table_of(result: Result<RecipeOutput, RecipeError>) -> Option<MasterTable> {
     let table = result.ok()?.tables.into_iter().find(|table| table.catg == "DISP_TAB")?;
-    Some(MasterTable { catg: table.catg, tech: table.tech, name: "DISP_TAB of the trial".to_string(), tables: table.tables })
+    Some(MasterTable {
+        catg: table.catg,
+        tech: table.tech,
+        name: "DISP_TAB of the trial".to_string(),
+        tables: table.tables,
+    })
 }
 
 impl Tally {
@@ -164,7 +173,8 @@ impl Tally {
             }
         };
         // one line for reasons that differ in their figures alone
-        let reason = reason.split(|c: char| c.is_ascii_digit()).map(|part| part.trim_end_matches('.')).collect::<Vec<_>>();
+        let reason =
+            reason.split(|c: char| c.is_ascii_digit()).map(|part| part.trim_end_matches('.')).collect::<Vec<_>>();
         *self.reasons.entry(reason.join("#").replace("##", "#")).or_default() += 1;
     }
 }
