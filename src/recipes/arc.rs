@@ -154,10 +154,24 @@ pub struct Arc {
     pub floor: Array2<f32>,
     /// Shape of the unbinned detector, rows and columns.
     pub unbinned: (usize, usize),
+    /// Pixels at the limit of the converter.
+    pub saturated: usize,
     /// Frames combined.
     pub frames: usize,
     /// Remarks.
     pub remarks: Vec<String>,
+}
+
+impl Arc {
+    /// What is remarkable about the frame, for whoever has to find out why it could not be solved.
+    fn blame(&self) -> String {
+        match self.saturated {
+            0 => String::new(),
+            n => format!(
+                "; {n} pixels are saturated, which makes bright lines unusable: if they are many, expose shorter"
+            ),
+        }
+    }
 }
 
 /// Take what is under the light away: lamp-off frames of the set, else the master bias or dark, else a constant.
@@ -190,6 +204,7 @@ pub fn prepare(input: &RecipeInput, rules: ArcRules) -> Result<Arc, RecipeError>
         sum / frames.len().max(1) as f32
     };
     let mut image = mean(&lit);
+    let saturated = image.iter().filter(|value| value.is_nan()).count();
     let off: Vec<usize> = (0..metas.len()).filter(|k| !lit.contains(k)).collect();
     let master = |catg: &str| input.masters.iter().find(|master| master.catg == catg);
     let below: Option<&MasterImage> = if meta.arm == Arm::Vis { master("MASTER_BIAS") } else { master("MASTER_DARK") };
@@ -239,7 +254,7 @@ pub fn prepare(input: &RecipeInput, rules: ArcRules) -> Result<Arc, RecipeError>
     let [first_row, end_row] = detector.science_rows;
     let [first_column, end_column] = detector.science_columns;
     let unbinned = (end_row - first_row, end_column - first_column);
-    Ok(Arc { arm: meta.arm, binning, image, floor, unbinned, frames: lit.len(), remarks })
+    Ok(Arc { arm: meta.arm, binning, image, floor, unbinned, saturated, frames: lit.len(), remarks })
 }
 
 /// A solved arc with what it was solved for.
@@ -265,12 +280,13 @@ pub fn solve_arc(
     let lines = guess::arc_lines(format, lamp_lines(arc.arm));
     let pinholes = guess::pinholes(format, single);
     let (bx, by) = (arc.binning.x as f64, arc.binning.y as f64);
+    let options = &SolveOptions { sigma: options.sigma / (bx * by).sqrt(), ..options.clone() };
     let binned = |map: &GeometryMap| GeometryMap {
         orders: map.orders.iter().map(|map| scaled(map, 1.0 / bx, 1.0 / by)).collect(),
     };
     let mut solution =
         solve(arc.image.view(), arc.floor.view(), &lines, &pinholes, &binned(guess), &binned(published), options)
-            .map_err(|error| RecipeError::Unprocessable { recipe, reason: error.to_string() })?;
+            .map_err(|error| RecipeError::Unprocessable { recipe, reason: format!("{error}{}", arc.blame()) })?;
     if (bx, by) != (1.0, 1.0) {
         unbin(&mut solution, bx, by);
     }

@@ -107,7 +107,9 @@ pub struct MapFit {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FitError {
     /// Too few places.
-    #[error("orders {orders:?} have {found} usable places of lines, at least {needed} are needed")]
+    #[error(
+        "orders {orders:?} have {found} usable places of lines, at least {needed} are needed; is this an arc through the right mask?"
+    )]
     Few {
         /// Orders that are fitted together.
         orders: Vec<u8>,

@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::fit::{self, FitError, FitOptions, MapFit, Point, Ties};
-use super::map::GeometryMap;
+use super::map::{GeometryMap, OrderMap};
 use super::register::{self, Expected, Vote};
 use super::shape::{self, ShapeModel, Witness};
 use crate::numerics::profile::Shape;
@@ -232,6 +232,10 @@ const NEIGHBOURHOOD: f64 = 8.0;
 const SLIP_GAIN: f64 = 0.02;
 /// Largest shift that is taken for a slip's remainder, pixels.
 const SLIP_REST: f64 = 1.0;
+/// Part of the distance of two pinholes within which an image is looked for.
+const ROOM: f64 = 0.45;
+/// Pinholes with less room than this touch, pixels.
+const CROWDED: f64 = 1.8;
 /// Lines closer than this to the edge of the detector are not looked for, pixels.
 const EDGE: f64 = 1.0;
 /// Signal to noise from which a neighbour is worth a place in the final fit.
@@ -299,17 +303,20 @@ pub fn solve(
     }
     let landmarks = landmarks(slip);
     let pinholes = &slipped(pinholes, slip)[..];
-    let rounds = [(3.0, 1), (2.5, 2), (1.8, 3)];
+    // nobody looks as far as the next pinhole
+    let room = ROOM * spacing(&registration.map, pinholes);
+    let rounds = [(3.0, 1), (2.5, 2), (1.8, 3)].map(|(search, degree)| (room.min(search), degree));
     let coarse = register::refine(&significance, &registration.map, &landmarks, options.ties, &rounds);
     drop(significance);
 
-    let scene = Scene { image, floor, lines, pinholes, options };
+    let crowded = room < CROWDED;
+    let scene = Scene { image, floor, lines, pinholes, options, crowded };
     // the landmarks alone: shapes, first of all orders together, and a first map
     let mut shapes: BTreeMap<u8, ShapeModel> =
         coarse.orders.iter().map(|map| (map.order, ShapeModel::round(options.sigma))).collect();
     let sites = scene.sites(&coarse, &coarse, |line| line.landmark);
     let mut seeds = scene.seeds(&sites, &coarse, &shapes);
-    let mut measured = scene.measure(&seeds, 2.0, 2, LOOSE);
+    let mut measured = scene.measure(&seeds, room.min(2.0), 2, LOOSE);
     for (together, tolerance) in [(true, LOOSE), (false, LOOSE), (false, FIRM)] {
         shapes = scene.reshape(&shapes, together, tolerance, &coarse, &sites, &seeds, &measured);
         scene.follow(&mut seeds, &sites, &measured, &coarse, &shapes);
@@ -399,6 +406,17 @@ fn slipped(pinholes: &[Pinhole], slip: i32) -> Vec<Pinhole> {
     pinholes.iter().map(|hole| Pinhole { slit: hole.slit + f64::from(slip) * pitch, ..*hole }).collect()
 }
 
+/// Least distance of two neighbouring pinholes' images, pixels; infinite for a single pinhole.
+fn spacing(map: &GeometryMap, pinholes: &[Pinhole]) -> f64 {
+    let [first, second, ..] = pinholes else { return f64::INFINITY };
+    let distance = |map: &OrderMap| {
+        let middle = 0.5 * (map.limits[0] + map.limits[1]);
+        let (a, b) = (map.at(middle, first.slit), map.at(middle, second.slit));
+        (a.0 - b.0).hypot(a.1 - b.1)
+    };
+    map.orders.iter().map(distance).fold(f64::INFINITY, f64::min)
+}
+
 /// Everything that the steps share.
 #[derive(Clone, Copy)]
 struct Scene<'a> {
@@ -407,6 +425,8 @@ struct Scene<'a> {
     lines: &'a [ArcLine],
     pinholes: &'a [Pinhole],
     options: &'a SolveOptions,
+    /// Whether neighbouring pinholes touch, as on binned frames, so that their images must be fitted together.
+    crowded: bool,
 }
 
 /// A line at a pinhole that lies on the detector.
@@ -478,7 +498,8 @@ impl Scene<'_> {
             let line = self.line(site);
             let (x, y) = map.at(line.order, line.wavelength, self.pinholes[site.pinhole].slit).unwrap_or((0.0, 0.0));
             let free = line.role != Role::Neighbour;
-            Seed { x, y, shape: self.shape(site, map, shapes), free, group: self.group(site), known: None }
+            let group = if self.crowded { usize::from(line.order) } else { self.group(site) };
+            Seed { x, y, shape: self.shape(site, map, shapes), free, group, known: None }
         };
         sites.iter().map(seed).collect()
     }
