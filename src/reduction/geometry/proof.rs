@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::map::GeometryMap;
-use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Role, SIGNIFICANT, SolveOptions, least};
+use super::scene::{SIGNIFICANT, least};
+use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Role, SolveOptions};
 use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
 
 /// Least number of common lines from which two orders are compared.
