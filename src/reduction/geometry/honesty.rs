@@ -1,4 +1,5 @@
-//! Stated errors against true ones, over many seeded nights: (measured - truth) / sigma has unit width, ends included.
+//! Stated errors against true ones, over many seeded nights: (measured - truth) / sigma has unit width, ends included. And
+//! what hides in neighbours and in bins.
 
 use ndarray::Array2;
 use rand::SeedableRng;
@@ -17,7 +18,7 @@ fn order() -> OrderMap {
         domain: [500.0, 600.0],
         limits: [500.0, 600.0],
         size: (3, 2),
-        x: vec![38.0, 18.0, 3.0, 0.2, -0.6, 0.0],
+        x: vec![38.0, 21.7, 3.0, 0.2, -0.6, 0.0],
         y: vec![318.0, 2.5, 300.0, 0.3, 6.0, 0.0],
     }
 }
@@ -75,11 +76,28 @@ fn the_error_of_a_map_knows_what_the_places_of_a_line_share() {
     }
 }
 
+fn solve_options() -> SolveOptions {
+    SolveOptions {
+        ties: Ties::Independent,
+        search: 3,
+        slips: 0,
+        sigma: 0.9,
+        least_signal: 6.0,
+        response: 0.0,
+        clip: 5.0,
+        max_wave: 5,
+        max_order: 3,
+        least_found: 0.35,
+        least_cover: 0.6,
+        largest_scatter: 0.25,
+    }
+}
+
 /// Lines with a companion each on their red side, too faint for any single pinhole to show it.
-fn crowded_frame(lines: &[ArcLine], seed: u64) -> Array2<f32> {
+fn crowded_frame(lines: &[ArcLine], holes: &[Pinhole], seed: u64) -> Array2<f32> {
     let (mut seeds, mut spots) = (Vec::new(), Vec::new());
     for line in lines {
-        for slit in slits() {
+        for slit in holes.iter().map(|hole| hole.slit) {
             let (x, y) = truth().at(line.wavelength, slit);
             let flux = if line.role == Role::Neighbour { 60.0 } else { 6000.0 };
             seeds.push(Seed { x, y, shape: Shape::gaussian(0.75, 0.85), free: true, group: 0, known: None });
@@ -114,23 +132,10 @@ fn a_companion_that_nobody_sees_hardly_moves_a_line() {
         lines.push(ArcLine { order: 1, wavelength: wavelength + 0.35, role: Role::Neighbour, landmark: false });
     }
     let holes: Vec<Pinhole> = (0u8..).zip(slits()).map(|(index, slit)| Pinhole { index, slit }).collect();
-    let options = SolveOptions {
-        ties: Ties::Independent,
-        search: 3,
-        slips: 0,
-        sigma: 0.9,
-        least_signal: 6.0,
-        response: 0.0,
-        clip: 5.0,
-        max_wave: 5,
-        max_order: 3,
-        least_found: 0.35,
-        least_cover: 0.6,
-        largest_scatter: 0.25,
-    };
+    let options = solve_options();
     let guess = GeometryMap { orders: vec![order()] };
     let floor = Array2::from_elem((640, 80), 36.0);
-    let image = crowded_frame(&lines, 3);
+    let image = crowded_frame(&lines, &holes, 3);
     let offset = |lines: &[ArcLine]| {
         let found = solve(image.view(), floor.view(), lines, &holes, &guess, &guess, &options).unwrap();
         let off = |k: u32| {
@@ -143,4 +148,29 @@ fn a_companion_that_nobody_sees_hardly_moves_a_line() {
     lines.retain(|line| line.role == Role::Certain);
     let without = offset(&lines);
     assert!(with.abs() < 0.5 * without && without > 0.008, "{with} with the companions, {without} without");
+}
+
+#[test]
+fn a_binned_single_pinhole_gives_the_map_of_an_unbinned_one() {
+    let spaced = |k: u32| 502.0 + 3.4 * f64::from(k) + 0.5 * f64::from(k * 7 % 5);
+    let line = |k: u32| ArcLine { order: 1, wavelength: spaced(k), role: Role::Certain, landmark: true };
+    let lines: Vec<ArcLine> = (0..28).map(line).collect();
+    let holes = [Pinhole { index: 4, slit: 0.0 }];
+    let full = crowded_frame(&lines, &holes, 4);
+    for (bx, by) in [(2, 1), (2, 2)] {
+        let mut image = Array2::<f32>::zeros((640 / by, 80 / bx));
+        full.indexed_iter().for_each(|((r, c), value)| image[(r / by, c / bx)] += value);
+        let floor = Array2::from_elem(image.dim(), 36.0 * (bx * by) as f32);
+        let (x, y) = (1.0 / bx as f64, 1.0 / by as f64);
+        let binned = |map: OrderMap| map.moved([0.5 * (x - 1.0), x - 1.0, 0.0], [0.5 * (y - 1.0), 0.0, y - 1.0]);
+        let guess = GeometryMap { orders: vec![binned(order())] };
+        let options = SolveOptions { sigma: 0.9 * (x * y).sqrt(), ..solve_options() };
+        let found = solve(image.view(), floor.view(), &lines, &holes, &guess, &guess, &options).unwrap();
+        for k in 0..24 {
+            let wavelength = 504.0 + 4.0 * f64::from(k);
+            let (a, b) = (found.fit.map.orders[0].at(wavelength, 0.0), binned(truth()).at(wavelength, 0.0));
+            let off = ((a.0 - b.0) / x).hypot((a.1 - b.1) / y);
+            assert!(off < 0.06, "binned {bx} x {by}, {wavelength} nm: {off} unbinned pixels off");
+        }
+    }
 }
