@@ -10,6 +10,7 @@ pub mod arc;
 pub mod bad_pixels;
 pub mod contract;
 pub mod d2_flat;
+pub mod disp_monomials;
 pub mod disp_solution;
 pub mod disp_tab;
 pub mod inputs;
