@@ -3,6 +3,7 @@
 //! What lives here: types and the checked data files behind them (`config/classification.toml`,
 //! `calibrations/detectors.toml`, `calibrations/format_*.toml`). What never lives here: files, databases, pixels.
 
+pub mod airglow;
 pub mod classification;
 pub mod detector;
 pub mod format;
@@ -12,4 +13,4 @@ pub mod lines;
 pub use classification::{Classification, ClassificationError, ClassifyError};
 pub use detector::{Detector, DetectorError, Detectors, Geometry};
 pub use format::{FormatError, OrderFormat, Position, SpectralFormat};
-pub use frame::{Arm, Binning, FrameMeta, Night, Usage};
+pub use frame::{Arm, Binning, FrameMeta, Night, OnSky, Usage};

@@ -21,15 +21,17 @@ pub mod mdark;
 pub mod mflat;
 pub mod order_centres;
 pub mod order_table;
+pub mod pages;
 pub mod parameters;
 pub mod spat_solution;
+pub mod spectra;
 pub mod stack_master;
 pub mod stitch;
 pub mod tables;
 
 pub use contract::{
-    MapPlane, MasterImage, MasterMaps, MasterTable, ProductImage, ProductMaps, ProductTable, RawFrame, Recipe,
-    RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
+    CardValue, MapPlane, MasterImage, MasterMaps, MasterTable, ProductCard, ProductImage, ProductMaps, ProductTable,
+    RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
 };
 
 /// Every recipe.
