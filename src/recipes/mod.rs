@@ -16,6 +16,7 @@ pub mod disp_tab;
 pub mod inputs;
 pub mod lamp;
 pub mod lamp_off;
+pub mod line_tables;
 pub mod mbias;
 pub mod mdark;
 pub mod mflat;
