@@ -5,10 +5,11 @@ use ndarray::Array2;
 use super::contract::{MasterImage, ProductTable, RawFrame, RecipeError, RecipeInput};
 use super::disp_tab;
 use super::inputs::{SetRules, check_set};
+use super::line_tables::{self, ElementOffset, LineOffset};
 use super::parameters::typed;
 use super::tables::{Column, Table};
 use crate::instrument::format::SpectralFormat;
-use crate::instrument::lines::lamp_lines;
+use crate::instrument::lines::{LampLine, lamp_lines};
 use crate::instrument::{Arm, Binning, Detector, FrameMeta, Geometry};
 use crate::numerics::robust::{median, median_f64};
 use crate::quality::QcMetric;
@@ -265,6 +266,8 @@ pub struct Solved {
     pub lines: Vec<ArcLine>,
     /// Pinholes of the mask.
     pub pinholes: Vec<Pinhole>,
+    /// What the list of the lamps says of each line.
+    pub lamps: Vec<Option<&'static LampLine>>,
 }
 
 /// Solve an arc. Maps are in unbinned pixels, whatever the frame's binning.
@@ -290,7 +293,14 @@ pub fn solve_arc(
     if (bx, by) != (1.0, 1.0) {
         unbin(&mut solution, bx, by);
     }
-    Ok(Solved { solution, lines, pinholes })
+    let known = lamp_lines(arc.arm);
+    let lamps = lines.iter().map(|line| lamp_of(known, line.wavelength)).collect();
+    Ok(Solved { solution, lines, pinholes, lamps })
+}
+
+/// The entry of a wavelength in a list that is sorted by wavelength.
+fn lamp_of(known: &'static [LampLine], wavelength: f64) -> Option<&'static LampLine> {
+    known.get(known.partition_point(|line| line.wavelength < wavelength)).filter(|line| line.wavelength == wavelength)
 }
 
 /// A map on pixels of another size: the middle of pixel 0 is half a pixel from the edge in both.
@@ -345,9 +355,33 @@ impl Solved {
         [("FITTED_LINES", "_FITTED_LINES", listed(true)), ("MISSED_LINES", "_MISSED_LINES", listed(false))]
             .into_iter()
             .map(|(catg, suffix, rows)| {
-                ProductTable::new(catg, tech, suffix, vec![self.line_table(catg, &rows)], frames)
+                let mut tables = vec![self.line_table(catg, &rows)];
+                if catg == "FITTED_LINES" {
+                    tables.push(line_tables::element_table(&self.elements()));
+                }
+                ProductTable::new(catg, tech, suffix, tables, frames)
             })
             .collect()
+    }
+
+    /// Offsets of the lamp elements. Lines that were not used count too: they may be what is wrong with a list.
+    fn elements(&self) -> Vec<ElementOffset> {
+        let offset = |found: &Measured| {
+            let line = &self.lines[found.line];
+            let lamp = self.lamps.get(found.line).copied().flatten()?;
+            let place = self
+                .solution
+                .fit
+                .map
+                .order(line.order)?
+                .place(line.wavelength, self.solution.pinholes[found.pinhole].slit);
+            let per_nm = place.x_wave.hypot(place.y_wave);
+            let [dx, dy] = [found.spot.x - found.fitted[0], found.spot.y - found.fitted[1]];
+            let pixels = (dx * place.x_wave + dy * place.y_wave) / per_nm;
+            Some(LineOffset { element: lamp.element(), line: found.line, pixels, nanometres: pixels / per_nm })
+        };
+        let seen = self.solution.lines.iter().filter(|found| self.lines[found.line].landmark && self.seen(found));
+        line_tables::element_offsets(&seen.filter_map(offset).collect::<Vec<LineOffset>>())
     }
 
     fn line_table(&self, name: &str, rows: &[&Measured]) -> Table {
@@ -360,6 +394,7 @@ impl Solved {
         Table {
             name: name.to_string(),
             columns: vec![
+                Column::text("ion", rows.iter().map(|f| self.ion(f).to_string()).collect()),
                 real("wavelength", "nm", &|f| self.lines[f.line].wavelength),
                 Column::integer("order", rows.iter().map(|f| i64::from(self.lines[f.line].order)).collect()),
                 Column::integer("slit_index", rows.iter().map(|f| i64::from(hole(f).index)).collect()),
@@ -387,6 +422,10 @@ impl Solved {
                 Column::text("fate", rows.iter().map(|f| format!("{:?}", f.fate).to_lowercase()).collect()),
             ],
         }
+    }
+
+    fn ion(&self, found: &Measured) -> &'static str {
+        self.lamps.get(found.line).copied().flatten().map_or("unknown", |lamp| lamp.ion.as_str())
     }
 
     /// Nanometres per pixel along the dispersion.
@@ -427,6 +466,7 @@ impl Solved {
                 "scatter of lines about fits without them",
             ));
         }
+        qc.extend(line_tables::element_qc(&self.elements()));
         let used = self.solution.lines.iter().filter(|f| f.fate == Fate::Used).count();
         qc.push(QcMetric::measured(
             "LINES USED",
