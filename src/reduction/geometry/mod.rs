@@ -16,3 +16,5 @@ pub mod solve;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trials;
