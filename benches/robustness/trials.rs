@@ -87,7 +87,7 @@ impl Kind {
 
 /// The trials of both arms, `total` in all.
 pub fn trials(total: usize) -> Vec<(Kind, Conditions)> {
-    let mut out = Vec::new();
+    let mut arms: Vec<Vec<(Kind, Conditions)>> = Vec::new();
     for arm in [Arm::Vis, Arm::Nir] {
         // the kinds take turns, so that a small number has some of each
         let mut list: Vec<(usize, Kind, usize)> = Vec::new();
@@ -97,13 +97,16 @@ pub fn trials(total: usize) -> Vec<(Kind, Conditions)> {
         list.sort();
         let cycle = list.len();
         let of_arm = if arm == Arm::Vis { total.div_ceil(2) } else { total / 2 };
-        out.extend((0..of_arm).map(|i| {
+        let trial = |i: usize| {
             let (_, kind, k) = list[i % cycle];
             let seed = 1000 * (1 + arm as u64) + i as u64;
             (kind, draw(kind, arm, k + i / cycle, seed))
-        }));
+        };
+        arms.push((0..of_arm).map(trial).collect());
     }
-    out
+    // in turns
+    let mut arms: Vec<_> = arms.into_iter().map(Vec::into_iter).collect();
+    (0..total).filter_map(|i| arms.get_mut(i % 2).and_then(Iterator::next)).collect()
 }
 
 /// The conditions of a trial of a kind. `k` numbers the trials of a kind.

@@ -23,3 +23,5 @@ pub mod solve;
 mod honesty;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trials;
