@@ -148,6 +148,7 @@ fn describe(path: &Path, arm: Arm, (rows, columns): (usize, usize)) -> Result<Fr
         rows,
         detector_temp: None,
         common_path_temp: None,
+        on_sky: Default::default(),
         warnings: vec![],
     })
 }

@@ -105,6 +105,7 @@ impl Seeded {
             rows: 16,
             detector_temp: None,
             common_path_temp: None,
+            on_sky: crate::instrument::OnSky::default(),
             warnings: Vec::new(),
         };
         let look = look(&format!("/data/raw/{data_id}.fits"));

@@ -120,6 +120,19 @@ impl Usage {
     }
 }
 
+/// Where the telescope pointed, and through what, while a frame of the sky was exposed. Empty for calibrations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OnSky {
+    /// `ESO OBS TARG NAME`; empty when absent.
+    pub target: String,
+    /// Right ascension and declination of the pointing, degrees (`RA`, `DEC`).
+    pub position: Option<[f64; 2]>,
+    /// Airmass at start and end of the exposure; `None` when absent or not to be believed.
+    pub airmass: Option<[f64; 2]>,
+    /// FWHM of the seeing, arcsec, mean of start and end; `None` as above.
+    pub seeing: Option<f64>,
+}
+
 /// Everything association, recipes and people need to know of a raw frame, typed and checked once, at ingest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FrameMeta {
@@ -189,6 +202,9 @@ pub struct FrameMeta {
     pub detector_temp: Option<f64>,
     /// Common path temperature in degrees Celsius.
     pub common_path_temp: Option<f64>,
+    /// Pointing and air, for frames of the sky.
+    #[serde(default)]
+    pub on_sky: OnSky,
     /// Defaults that had to be used and oddities that do not prevent use.
     pub warnings: Vec<String>,
 }

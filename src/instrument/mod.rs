@@ -13,4 +13,4 @@ pub mod lines;
 pub use classification::{Classification, ClassificationError, ClassifyError};
 pub use detector::{Detector, DetectorError, Detectors, Geometry};
 pub use format::{FormatError, OrderFormat, Position, SpectralFormat};
-pub use frame::{Arm, Binning, FrameMeta, Night, Usage};
+pub use frame::{Arm, Binning, FrameMeta, Night, OnSky, Usage};

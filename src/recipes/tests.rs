@@ -49,6 +49,7 @@ pub(super) fn meta(name: &str, scene: &Scene) -> FrameMeta {
         rows: scene.rows + 2 * scene.edge,
         detector_temp: Some(153.2),
         common_path_temp: None,
+        on_sky: crate::instrument::OnSky::default(),
         warnings: vec![],
     }
 }

@@ -20,8 +20,14 @@ pub const NO_DATA: i32 = 64;
 /// is 1 by definition.
 pub const UNLIT: i32 = 128;
 
+/// Two orders or arms that both see this wavelength contradict each other; the more certain one was kept.
+pub const CONTRADICTORY: i32 = 1024;
+
+/// No flux calibration at this wavelength: outside the range of the response.
+pub const UNCALIBRATED: i32 = 2048;
+
 /// Names of the bits, lowest first, for headers and documentation.
-pub const NAMES: [(i32, &str); 8] = [
+pub const NAMES: [(i32, &str); 10] = [
     (HOT, "HOT"),
     (COLD, "COLD"),
     (SATURATED, "SATURATED"),
@@ -30,4 +36,6 @@ pub const NAMES: [(i32, &str); 8] = [
     (UNSTABLE, "UNSTABLE"),
     (NO_DATA, "NO_DATA"),
     (UNLIT, "UNLIT"),
+    (CONTRADICTORY, "CONTRADICTORY"),
+    (UNCALIBRATED, "UNCALIBRATED"),
 ];

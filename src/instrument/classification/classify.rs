@@ -6,9 +6,9 @@ use super::ClassifyError;
 use super::gain;
 use super::identity::{self, parse_time};
 use super::kinds::Facts;
-use super::rules::{ArmRules, BinningRule, Gauge, Required, Rules, ValueType, applies, canonical};
+use super::rules::{ArmRules, BinningRule, Gauge, Required, Rules, StartEnd, ValueType, applies, canonical};
 use crate::fits::{Header, Value};
-use crate::instrument::{Arm, Binning, FrameMeta, Usage};
+use crate::instrument::{Arm, Binning, FrameMeta, OnSky, Usage};
 
 /// See [`super::Classification::classify`].
 pub(super) fn classify(
@@ -130,11 +130,39 @@ pub(super) fn classify(
         rows: shape.0,
         detector_temp: arm_rules.detector_temp.as_ref().and_then(|gauge| reader.gauge(gauge)),
         common_path_temp: reader.gauge(&keywords.common_path_temp),
+        on_sky: on_sky(rules, header),
         dpr_catg,
         dpr_type,
         dpr_tech,
         warnings: reader.warnings,
     })
+}
+
+/// Pointing and air. What is absent or not to be believed is left out without a warning, since calibrations have none:
+/// the recipe that needs it says so.
+fn on_sky(rules: &Rules, header: &Header) -> OnSky {
+    let keywords = &rules.keywords;
+    let number = |keyword: &str| header.real(keyword).ok().filter(|number| number.is_finite());
+    let pair = |both: &StartEnd| -> Option<[f64; 2]> {
+        let [low, high] = both.plausible;
+        let believed = |keyword: &str| number(keyword).filter(|number| (low..=high).contains(number));
+        match (believed(&both.start), believed(&both.end)) {
+            (Some(start), Some(end)) => Some([start, end]),
+            // one of the two is better than none: both change slowly
+            (Some(one), None) | (None, Some(one)) => Some([one, one]),
+            (None, None) => None,
+        }
+    };
+    let [right_ascension, declination] = &keywords.position;
+    OnSky {
+        target: header.text(&keywords.target).map(|text| text.trim().to_string()).unwrap_or_default(),
+        position: number(right_ascension)
+            .zip(number(declination))
+            .filter(|(ra, dec)| (0.0..=360.0).contains(ra) && dec.abs() <= 90.0)
+            .map(|(ra, dec)| [ra, dec]),
+        airmass: pair(&keywords.airmass),
+        seeing: pair(&keywords.seeing).map(|[start, end]| 0.5 * (start + end)),
+    }
 }
 
 /// Optional keywords, read forgivingly; what had to be forgiven is noted.

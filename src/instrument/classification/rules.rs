@@ -113,6 +113,19 @@ pub(super) struct Keywords {
     pub prog_id: String,
     pub object: String,
     pub common_path_temp: Gauge,
+    pub target: String,
+    pub position: [String; 2],
+    pub airmass: StartEnd,
+    pub seeing: StartEnd,
+}
+
+/// A number at the start and at the end of an exposure, with the range in which it is believed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartEnd {
+    pub start: String,
+    pub end: String,
+    pub plausible: [f64; 2],
 }
 
 /// A number with the range in which it is believed.

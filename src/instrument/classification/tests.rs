@@ -208,6 +208,26 @@ fn a_bias_is_described_completely() {
 }
 
 #[test]
+fn pointing_and_air_are_read_where_they_can_be_believed() {
+    let mut sky = header("VIS", "SCIENCE", "OBJECT", "ECHELLE,SLIT,STARE", "SLIT1.0", "");
+    for (keyword, value) in [
+        ("RA", 302.7),
+        ("DEC", -30.2),
+        ("ESO TEL AIRM START", 1.2),
+        ("ESO TEL AIRM END", 99.0),
+        ("ESO TEL AMBI FWHM START", 0.8),
+        ("ESO TEL AMBI FWHM END", 1.0),
+    ] {
+        sky = with(sky, keyword, value);
+    }
+    let found = good(&with(sky.clone(), "ESO OBS TARG NAME", "SN 2026abc ")).on_sky;
+    assert_eq!((found.target.as_str(), found.position), ("SN 2026abc", Some([302.7, -30.2])));
+    assert_eq!((found.airmass, found.seeing), (Some([1.2, 1.2]), Some(0.9)));
+    let found = good(&with(with(sky, "ESO TEL AIRM START", 0.0), "RA", "20:10:57")).on_sky;
+    assert_eq!((found.airmass, found.position), (None, None));
+}
+
+#[test]
 fn lamps_come_in_a_fixed_order_and_masks_from_the_slit() {
     let meta = good(&header("NIR", "CALIB", "LAMP,WAVE", "ECHELLE,MULTI-PINHOLE", "MULTPIN", "XENO MERC NEON ARGO"));
     assert_eq!((meta.lamp.as_deref(), meta.slitmask.as_deref()), (Some("ArNeHgXe"), Some("MPH")));

@@ -15,7 +15,7 @@ const HALF_SLIT: f64 = 6.0;
 /// Terms along the slit: Legendre polynomials of degree 1 and 2.
 const ALONG: usize = 2;
 /// Terms along the order of the lighting, of the scattered light and of the lean.
-const LIGHTING: usize = 8;
+const LIGHTING: usize = 4;
 const SCATTERED: usize = 3;
 const LEAN: usize = 3;
 const UNKNOWNS: usize = ALONG * (LIGHTING + SCATTERED + LEAN);
@@ -119,7 +119,7 @@ pub(super) fn fit(pixels: &[Pixel], spline: &Spline, rows: usize) -> (Modes, Lea
         let sigma = pixel.weight.sqrt();
         level += sky.abs();
         let along = along(pixel.slit);
-        let across = across::<8>(pixel.u, rows);
+        let across = across::<4>(pixel.u, rows);
         let mut row = [0.0; UNKNOWNS];
         let mut k = 0;
         for (light, terms) in [(sky, LIGHTING), (1.0, SCATTERED), (slope, LEAN)] {
