@@ -19,12 +19,13 @@ pub mod order_centres;
 pub mod order_table;
 pub mod parameters;
 pub mod spat_solution;
+pub mod spectra;
 pub mod stack_master;
 pub mod tables;
 
 pub use contract::{
-    MapPlane, MasterImage, MasterMaps, MasterTable, ProductImage, ProductMaps, ProductTable, RawFrame, Recipe,
-    RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
+    CardValue, MapPlane, MasterImage, MasterMaps, MasterTable, ProductCard, ProductImage, ProductMaps, ProductTable,
+    RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
 };
 
 /// Every recipe.
