@@ -124,9 +124,9 @@ fn scale(arm: Arm) -> f64 {
         .iter()
         .filter(|line| line.doubt.is_none())
         .filter_map(|line| {
-            let nearest = shining.iter().min_by(|a, b| {
-                (**a - line.wavelength).abs().total_cmp(&(**b - line.wavelength).abs())
-            })?;
+            let nearest = shining
+                .iter()
+                .min_by(|a, b| (**a - line.wavelength).abs().total_cmp(&(**b - line.wavelength).abs()))?;
             let ratio = line.wavelength / nearest - 1.0;
             (ratio.abs() < 1e-5).then_some(ratio)
         })

@@ -133,7 +133,12 @@ fn trial(
 
 fn table_of(result: Result<RecipeOutput, RecipeError>) -> Option<MasterTable> {
     let table = result.ok()?.tables.into_iter().find(|table| table.catg == "DISP_TAB")?;
-    Some(MasterTable { catg: table.catg, tech: table.tech, name: "DISP_TAB of the trial".to_string(), tables: table.tables })
+    Some(MasterTable {
+        catg: table.catg,
+        tech: table.tech,
+        name: "DISP_TAB of the trial".to_string(),
+        tables: table.tables,
+    })
 }
 
 impl Tally {
@@ -164,7 +169,8 @@ impl Tally {
             }
         };
         // one line for reasons that differ in their figures alone
-        let reason = reason.split(|c: char| c.is_ascii_digit()).map(|part| part.trim_end_matches('.')).collect::<Vec<_>>();
+        let reason =
+            reason.split(|c: char| c.is_ascii_digit()).map(|part| part.trim_end_matches('.')).collect::<Vec<_>>();
         *self.reasons.entry(reason.join("#").replace("##", "#")).or_default() += 1;
     }
 }

@@ -264,8 +264,7 @@ fn light(conditions: &Conditions, view: &View, single: bool, detector: &Detector
     let beam = Beam { light: &light, efficiency: &efficiency, shape: optics.surface() };
     let chip = detector.chip().clone();
     let fringe = |x: f64, y: f64, wavelength: f64| chip.fringe(x, y, wavelength, 1.0);
-    let response: Option<&(dyn Fn(f64, f64, f64) -> f64 + Sync)> =
-        if arm == Arm::Vis { Some(&fringe) } else { None };
+    let response: Option<&(dyn Fn(f64, f64, f64) -> f64 + Sync)> = if arm == Arm::Vis { Some(&fringe) } else { None };
     let mut image = render(view, &optics.focus, &entrance, &[beam], response);
     optics.stray.throw(&mut image);
     Some(image)
