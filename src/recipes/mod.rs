@@ -20,6 +20,7 @@ pub mod line_tables;
 pub mod mbias;
 pub mod mdark;
 pub mod mflat;
+pub mod on_sky;
 pub mod order_centres;
 pub mod order_table;
 pub mod pages;
@@ -27,6 +28,8 @@ pub mod parameters;
 pub mod spat_solution;
 pub mod spectra;
 pub mod stack_master;
+pub mod stare;
+pub mod stare_qc;
 pub mod stitch;
 pub mod tables;
 
@@ -46,6 +49,8 @@ pub fn all() -> &'static [&'static dyn Recipe] {
         &lamp_off::LampOff,
         &mflat::MasterFlat,
         &spat_solution::SpatialSolution,
+        &stare::Stare,
+        &stare::StareStandard,
     ]
 }
 
