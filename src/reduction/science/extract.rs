@@ -160,22 +160,21 @@ impl<'a> Order<'a> {
         if self.scene.components > self.images.len() {
             expected.push(self.residual.map(<[Expected]>::to_vec));
         }
-        let mut solution = None;
         for pass in 0..PASSES {
             self.update_factors();
             let found = self.scene.solve(&expected)?;
             let light: Vec<f64> = self.scene.pixels.iter().map(|pixel| found.light(&self.scene, pixel)).collect();
             self.update_noise(&found);
-            let changed = pass + 1 < PASSES && self.reject(&light, pass);
+            let changed = self.reject(&light, pass);
             if SHAPED.contains(&pass) {
                 self.update_profiles(&found, &light);
             }
-            solution = Some(found);
             if !changed && pass > SHAPED[SHAPED.len() - 1] {
                 break;
             }
         }
-        solution
+        self.update_factors();
+        self.scene.solve_with_errors(&expected)
     }
 
     fn update_factors(&mut self) {

@@ -147,9 +147,10 @@ impl Slit {
         (bin as f64 + 0.5) * BIN - REACH
     }
 
-    /// Light of a source of this shape at a place and its variance, on a level background of its surroundings.
-    fn matched(&self, place: f64, shape: Moffat) -> Option<(f64, f64)> {
-        let reach = 2.5 * shape.fwhm.max(0.7);
+    /// Light of a source of this shape at a place and its variance, on a level background of its surroundings, which
+    /// end at `most` arcsec.
+    fn matched(&self, place: f64, shape: Moffat, most: f64) -> Option<(f64, f64)> {
+        let reach = (2.5 * shape.fwhm.max(1.0)).min(most);
         let low = (((place - reach + REACH) / BIN).floor().max(0.0)) as usize;
         let high = ((((place + reach + REACH) / BIN).ceil()).max(0.0) as usize).min(BINS);
         let norm = 1.0 / (shape.fwhm * 1.064_467);
@@ -197,7 +198,7 @@ fn collapse(field: &Field, prior: &TracePrior) -> Vec<Slit> {
         let lift = amount * prior.lift(track.wavelength[row]);
         for column in 0..columns {
             let at = (row, column);
-            if !field.good[at] {
+            if !field.good[at] || isolated(field, at) {
                 continue;
             }
             let bin = (f64::from(field.strip.slit[at]) - lift + REACH) / BIN;
@@ -208,22 +209,27 @@ fn collapse(field: &Field, prior: &TracePrior) -> Vec<Slit> {
             }
         }
     }
-    blocks.iter_mut().for_each(tamed);
     blocks
 }
 
-/// A cosmic ray that nothing has found yet is alone in its bin of its block: cut what stands out of both neighbours.
-fn tamed(slit: &mut Slit) {
-    let value: Vec<f64> =
-        slit.light.iter().zip(&slit.weight).map(|(l, w)| if *w > 0.0 { l / w } else { f64::NAN }).collect();
-    let known: Vec<usize> = (0..BINS).filter(|bin| value[*bin].is_finite()).collect();
-    for triple in known.windows(3) {
-        let [a, b, c] = [triple[0], triple[1], triple[2]];
-        let limit = value[a].max(value[c]).max(0.0) + 6.0 / slit.weight[b].sqrt();
-        if value[b] > limit.max(1.5 * value[a].max(value[c])) {
-            slit.light[b] = slit.weight[b] * value[a].max(value[c]);
+/// Whether a pixel stands out of those before and after it along the dispersion, as a cosmic ray does that nothing has
+/// found yet; the lines of a source do not, since they are wider than that.
+fn isolated(field: &Field, (row, column): (usize, usize)) -> bool {
+    let strip = field.strip;
+    let value = field.light[(row, column)];
+    let mut around = [0.0f64; 4];
+    for (cell, step) in around.iter_mut().zip([-2i64, -1, 1, 2]) {
+        let other = row as i64 + step;
+        let Some(first) = usize::try_from(other).ok().and_then(|other| strip.columns.get(other)) else { return false };
+        let place = (strip.columns[row] + column) as i64 - *first as i64;
+        match field.light.get((other as usize, place.max(0) as usize)).filter(|_| place >= 0) {
+            Some(light) => *cell = f64::from(*light),
+            None => return false,
         }
     }
+    let level = median_f64(&mut around).unwrap_or(0.0);
+    let sigma = f64::from(field.variance[(row, column)]).sqrt();
+    (f64::from(value) - level).abs() > 6.0 * sigma + level.abs()
 }
 
 /// A place that might hold a source.
@@ -238,8 +244,13 @@ struct Candidate {
 /// Significance and light of a source at a position, over all its beams.
 fn significance(slit: &Slit, position: f64, beams: &[Beam], shape: Moffat) -> Option<(f64, f64)> {
     let (mut sum, mut weight) = (0.0, 0.0);
+    // the surroundings of one image must not hold another one
+    let apart = |beam: &Beam| {
+        let others = beams.iter().map(|other| (other.offset - beam.offset).abs()).filter(|distance| *distance > 0.0);
+        0.5 * others.fold(f64::INFINITY, f64::min)
+    };
     for beam in beams {
-        let (light, variance) = slit.matched(position + beam.offset, shape)?;
+        let (light, variance) = slit.matched(position + beam.offset, shape, apart(beam))?;
         sum += beam.sign * light / variance;
         weight += 1.0 / variance;
     }
@@ -309,21 +320,23 @@ pub fn find(
 
 /// The most significant place.
 fn best(total: &Slit, blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Option<Candidate> {
-    let mut best: Option<(Candidate, f64)> = None;
+    let mut best: Option<Candidate> = None;
     for fwhm in WIDTHS {
         let shape = gaussian(fwhm);
-        let found: Vec<(f64, f64, f64)> = positions
-            .iter()
-            .filter_map(|position| significance(total, *position, beams, shape).map(|(s, l)| (*position, s, l)))
-            .collect();
-        let Some((position, significance, light)) = found.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) else {
-            continue;
-        };
-        if best.is_none_or(|(best, _)| significance > best.significance) {
-            best = Some((Candidate { position, significance, fwhm, light }, scatter(&found, position)));
+        let found = positions.iter().filter_map(|position| {
+            let (significance, light) = significance(total, *position, beams, shape)?;
+            Some(Candidate { position: *position, significance, fwhm, light })
+        });
+        let Some(top) = found.max_by(|a, b| a.significance.total_cmp(&b.significance)) else { continue };
+        // wide shapes are compared with wide surroundings: they must be clearly better
+        if best.is_none_or(|best| top.significance > 1.05 * best.significance) {
+            best = Some(top);
         }
     }
-    let best = best.map(|(best, scale)| Candidate { significance: best.significance / scale, ..best });
+    let best = best.map(|best| {
+        let scatter = scatter(total, &best, positions, beams);
+        Candidate { significance: best.significance / scatter, ..best }
+    });
     let lines = best_of_blocks(blocks, positions, beams);
     match (best, lines) {
         (Some(light), Some(lines)) if lines.significance > 5.0 && light.significance < 5.0 => Some(lines),
@@ -331,9 +344,23 @@ fn best(total: &Slit, blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Opt
     }
 }
 
-/// What the significances scatter by away from the top, relative to what noise alone does; never below 1.
-fn scatter(found: &[(f64, f64, f64)], top: f64) -> f64 {
-    let mut rest: Vec<f64> = found.iter().filter(|f| (f.0 - top).abs() > 2.0).map(|f| f.1.abs()).collect();
+/// What significances scatter by away from all images of a candidate, relative to what noise alone does; never below 1.
+fn scatter(total: &Slit, candidate: &Candidate, positions: &[f64], beams: &[Beam]) -> f64 {
+    let images: Vec<f64> = beams.iter().map(|beam| candidate.position + beam.offset).collect();
+    let away = 1.5 * candidate.fwhm.max(0.9);
+    let free = |position: f64| {
+        beams.iter().all(|beam| images.iter().all(|image| (position + beam.offset - image).abs() > away))
+    };
+    let mut rest: Vec<f64> = positions
+        .iter()
+        .filter(|position| free(**position))
+        .filter_map(|position| significance(total, *position, beams, gaussian(candidate.fwhm)))
+        .map(|(significance, _)| significance.abs())
+        .collect();
+    // neighbours on the grid are no independent measurements
+    if rest.len() < 40 {
+        return 1.0;
+    }
     median_f64(&mut rest).map_or(1.0, |median| (MAD_TO_SIGMA * median).max(1.0))
 }
 
