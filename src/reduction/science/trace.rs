@@ -124,6 +124,7 @@ const BINS: usize = (2.0 * REACH / BIN) as usize;
 const BLOCK: usize = 64;
 /// Widths of sources that are tried, arcsec.
 const WIDTHS: [f64; 7] = [0.5, 0.7, 0.95, 1.3, 1.8, 2.5, 3.5];
+const WIDEST: f64 = 4.0;
 
 /// Light along the slit, collapsed over some wavelengths: sums of weighted light per arcsec and of weights.
 #[derive(Clone)]
@@ -241,9 +242,13 @@ struct Candidate {
     light: f64,
 }
 
+/// Share of its mean light that every image of a source must have, so that one image alone, or the edge of another source,
+/// is not taken for two.
+const LEAST_IMAGE: f64 = 0.3;
+
 /// Significance and light of a source at a position, over all its beams.
 fn significance(slit: &Slit, position: f64, beams: &[Beam], shape: Moffat) -> Option<(f64, f64)> {
-    let (mut sum, mut weight) = (0.0, 0.0);
+    let (mut sum, mut weight, mut least) = (0.0, 0.0, f64::INFINITY);
     // the surroundings of one image must not hold another one
     let apart = |beam: &Beam| {
         let others = beams.iter().map(|other| (other.offset - beam.offset).abs()).filter(|distance| *distance > 0.0);
@@ -253,8 +258,10 @@ fn significance(slit: &Slit, position: f64, beams: &[Beam], shape: Moffat) -> Op
         let (light, variance) = slit.matched(position + beam.offset, shape, apart(beam))?;
         sum += beam.sign * light / variance;
         weight += 1.0 / variance;
+        least = least.min(beam.sign * light);
     }
-    Some((sum / weight.sqrt(), sum / weight))
+    let light = sum / weight;
+    (light < 0.0 || least >= LEAST_IMAGE * light).then_some((sum / weight.sqrt(), light))
 }
 
 /// Find sources in all orders together, the brightest first. With [`SearchOptions::near`] only those near the target's
@@ -334,6 +341,7 @@ fn best(total: &Slit, blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Opt
         }
     }
     let best = best.map(|best| {
+        let best = refined(total, best, beams);
         let scatter = scatter(total, &best, positions, beams);
         Candidate { significance: best.significance / scatter, ..best }
     });
@@ -344,10 +352,35 @@ fn best(total: &Slit, blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Opt
     }
 }
 
-/// What significances scatter by away from all images of a candidate, relative to what noise alone does; never below 1.
+/// Position and width between those that were tried.
+fn refined(total: &Slit, start: Candidate, beams: &[Beam]) -> Candidate {
+    let mut best = start;
+    for round in 1..=4 {
+        let (step, stretch) = (0.04 / f64::from(round), 0.12 / f64::from(round));
+        let around = best;
+        for (i, j) in (-2..=2).flat_map(|i| (-2..=2).map(move |j| (f64::from(i), f64::from(j)))) {
+            let position = around.position + i * step;
+            let fwhm = (around.fwhm * (1.0 + j * stretch)).min(WIDEST);
+            if let Some((significance, light)) = significance(total, position, beams, gaussian(fwhm))
+                && significance > best.significance
+            {
+                best = Candidate { position, significance, fwhm, light };
+            }
+        }
+    }
+    best
+}
+
+/// What significances scatter by when a candidate has been taken away, relative to what noise alone does; never below 1.
 fn scatter(total: &Slit, candidate: &Candidate, positions: &[f64], beams: &[Beam]) -> f64 {
     let images: Vec<f64> = beams.iter().map(|beam| candidate.position + beam.offset).collect();
     let away = 1.5 * candidate.fwhm.max(0.9);
+    let mut rest = total.clone();
+    for beam in beams {
+        let light = beam.sign * candidate.light;
+        rest.subtract(candidate.position + beam.offset, gaussian(candidate.fwhm), light);
+    }
+    let total = &rest;
     let free = |position: f64| {
         beams.iter().all(|beam| images.iter().all(|image| (position + beam.offset - image).abs() > away))
     };
