@@ -11,6 +11,7 @@ pub mod field;
 pub mod pair;
 pub mod profile;
 pub mod refraction;
+pub mod repeats;
 mod shape;
 pub mod sky;
 pub mod solve;
