@@ -203,7 +203,7 @@ pub fn render(shape: (usize, usize), seeds: &[Seed], spots: &[Spot]) -> Array2<f
     let bands = rows.div_ceil(BAND);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); bands];
     for (k, spot) in spots.iter().enumerate() {
-        if spot.flux <= 0.0 {
+        if spot.flux == 0.0 {
             continue;
         }
         let (low, high) = (spot.y - REACH as f64 - 1.0, spot.y + REACH as f64 + 1.0);
@@ -354,8 +354,9 @@ fn fit_cluster(
         background += right[0];
         for (((k, column), spot), image) in members.iter().zip(&columns).zip(&mut state).zip(&mut images) {
             let seed = &seeds[*k];
-            spot.flux = (spot.flux + right[*column]).max(0.0);
+            spot.flux += right[*column];
             if seed.free {
+                spot.flux = spot.flux.max(0.0);
                 let step = |value: f64| value.clamp(-0.6, 0.6);
                 spot.x = (spot.x + step(right[column + 1])).clamp(seed.x - options.reach, seed.x + options.reach);
                 spot.y = (spot.y + step(right[column + 2])).clamp(seed.y - options.reach, seed.y + options.reach);

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use ndarray::{Array2, array};
 
 use super::*;
-use crate::fits::{Header, scan, verify_checksums};
+use crate::fits::{Header, read_planes, scan, verify_checksums};
 use crate::recipes::tables::{Column, Table};
-use crate::recipes::{MapPlane, ProductImage, ProductMaps, ProductTable, RecipeInput, RecipeOutput};
+use crate::recipes::{MapPlane, ProductCard, ProductImage, ProductMaps, ProductTable, RecipeInput, RecipeOutput};
 
 fn provenance() -> Provenance {
     Provenance {
@@ -42,6 +42,10 @@ fn output() -> RecipeOutput {
             variance: Some(array![[0.25, 4.0]]),
             flags: array![[0, 2]],
             n_combined: 5,
+            cards: vec![
+                ProductCard::text("CTYPE1", "AWAV", "air wavelength"),
+                ProductCard::real("CRVAL1", 550.5, "nm"),
+            ],
         }],
         tables: vec![ProductTable {
             catg: "DISP_TAB".to_string(),
@@ -53,6 +57,7 @@ fn output() -> RecipeOutput {
                 Table::new("EMPTY", Vec::new()).expect("none"),
             ],
             n_combined: 1,
+            cards: vec![ProductCard::integer("NSTARS", 2, "standards combined")],
         }],
         maps: vec![ProductMaps {
             catg: "DISP_IMAGE".to_string(),
@@ -91,6 +96,11 @@ fn products_of_every_form_come_back_as_the_calibrations_they_are() {
     assert_eq!(lines.text("ion").expect("a column"), ["NaI", ""]);
     assert_eq!((table.tables[1].name.as_str(), table.tables[1].rows()), ("EMPTY", 0));
     assert_eq!(maps.catg, "DISP_IMAGE");
+    for plane in read_planes(&folder.path().join("0.fits")).expect("planes") {
+        assert_eq!((plane.header.text("CTYPE1"), plane.header.real("CRVAL1")), (Ok("AWAV"), Ok(550.5)));
+    }
+    let primary = &read_planes(&folder.path().join("1.fits")).expect("planes")[0];
+    assert_eq!(primary.header.integer("NSTARS"), Ok(2));
     let bits = |plane: &Array2<f32>| plane.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
     for (found, put) in maps.planes.iter().zip(&output.maps[0].planes) {
         assert_eq!((&found.name, &found.unit, bits(&found.values)), (&put.name, &put.unit, bits(&put.values)));

@@ -9,7 +9,7 @@ use super::read::to_fits;
 use crate::fault::{Classified, FaultClass};
 use crate::fits::{ColumnData, FitsError, Header, ImageHdu, PlaneData, write_images};
 use crate::quality::QcMetric;
-use crate::recipes::{ProductImage, ProductMaps, ProductTable, RecipeOutput};
+use crate::recipes::{CardValue, ProductCard, ProductImage, ProductMaps, ProductTable, RecipeOutput};
 use crate::reduction::flags;
 
 /// Why a product could not be written, or read back.
@@ -144,27 +144,44 @@ fn unit(text: &str) -> Header {
     header
 }
 
-fn write_image(path: &Path, header: Header, product: &ProductImage) -> Result<(), FitsError> {
+fn add_cards(header: &mut Header, cards: &[ProductCard]) {
+    for card in cards {
+        let (keyword, comment) = (card.keyword.as_str(), card.comment.as_str());
+        match &card.value {
+            CardValue::Text(value) => header.set(keyword, value.as_str(), comment),
+            CardValue::Real(value) => header.set(keyword, *value, comment),
+            CardValue::Integer(value) => header.set(keyword, *value, comment),
+            CardValue::Logical(value) => header.set(keyword, *value, comment),
+        }
+    }
+}
+
+fn write_image(path: &Path, mut header: Header, product: &ProductImage) -> Result<(), FitsError> {
+    let mut axes = Header::new();
+    add_cards(&mut axes, &product.cards);
+    add_cards(&mut header, &product.cards);
     let quality: Array2<u8> = product.flags.mapv(|bits| u8::from(bits != 0));
     let errors: Option<Array2<f32>> = product.variance.as_ref().map(|variance| variance.mapv(|v| v.max(0.0).sqrt()));
     let mut hdus = vec![
         ImageHdu { extname: Some("FLUX".to_string()), header, plane: PlaneData::F32(product.value.view()) },
-        ImageHdu { extname: Some("QUAL".to_string()), header: Header::new(), plane: PlaneData::U8(quality.view()) },
+        ImageHdu { extname: Some("QUAL".to_string()), header: axes.clone(), plane: PlaneData::U8(quality.view()) },
     ];
     if let Some(errors) = &errors {
         let mut header = unit(&product.unit);
+        add_cards(&mut header, &product.cards);
         header.set("UTYPE", "StdDevUncertainty", "standard deviation of FLUX");
         hdus.push(ImageHdu { extname: Some("ERRS".to_string()), header, plane: PlaneData::F32(errors.view()) });
     }
     hdus.push(ImageHdu {
         extname: Some("FLAGS".to_string()),
-        header: flags_header(),
+        header: flags_header(axes),
         plane: PlaneData::I32(product.flags.view()),
     });
     write_images(path, &hdus)
 }
 
-fn write_tables(path: &Path, header: Header, product: &ProductTable) -> Result<(), FitsError> {
+fn write_tables(path: &Path, mut header: Header, product: &ProductTable) -> Result<(), FitsError> {
+    add_cards(&mut header, &product.cards);
     let tables: Vec<(&str, Vec<ColumnData<'_>>)> =
         product.tables.iter().map(|table| (table.name.as_str(), table.columns.iter().map(to_fits).collect())).collect();
     let mut hdus = vec![ImageHdu { extname: None, header, plane: PlaneData::Empty }];
@@ -190,8 +207,7 @@ fn write_maps(path: &Path, mut header: Header, product: &ProductMaps) -> Result<
 }
 
 /// The meaning of each bit, in the file that uses them.
-fn flags_header() -> Header {
-    let mut header = Header::new();
+fn flags_header(mut header: Header) -> Header {
     for (bit, name) in flags::NAMES {
         header.set(&format!("FLAG{bit}"), name, "meaning of this bit");
     }

@@ -5,6 +5,8 @@ use ndarray::Array2;
 use crate::fault::{Classified, FaultClass};
 use crate::instrument::FrameMeta;
 use crate::quality::QcMetric;
+use crate::quality::page::Page;
+use crate::reduction::spectrum::merged::MergedSpectrum;
 
 use super::tables::Table;
 
@@ -67,7 +69,49 @@ pub struct RecipeInput {
     pub maps: Vec<MasterMaps>,
 }
 
-/// An image product on the trimmed science area.
+/// The value of a header card.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CardValue {
+    /// Text.
+    Text(String),
+    /// Real number, finite.
+    Real(f64),
+    /// Integer.
+    Integer(i64),
+    /// True or false.
+    Logical(bool),
+}
+
+/// A header card of one product, beyond those that every product has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProductCard {
+    /// Keyword.
+    pub keyword: String,
+    /// Value.
+    pub value: CardValue,
+    /// Comment.
+    pub comment: String,
+}
+
+impl ProductCard {
+    /// A card of a real number.
+    pub fn real(keyword: &str, value: f64, comment: &str) -> ProductCard {
+        ProductCard { keyword: keyword.to_string(), value: CardValue::Real(value), comment: comment.to_string() }
+    }
+
+    /// A card of text.
+    pub fn text(keyword: &str, value: &str, comment: &str) -> ProductCard {
+        let value = CardValue::Text(value.to_string());
+        ProductCard { keyword: keyword.to_string(), value, comment: comment.to_string() }
+    }
+
+    /// A card of an integer.
+    pub fn integer(keyword: &str, value: i64, comment: &str) -> ProductCard {
+        ProductCard { keyword: keyword.to_string(), value: CardValue::Integer(value), comment: comment.to_string() }
+    }
+}
+
+/// An image product: on the trimmed science area, or on the axes that its cards describe.
 #[derive(Clone, Debug)]
 pub struct ProductImage {
     /// PRO CATG without the arm: `MASTER_BIAS`, `BP_MAP`.
@@ -86,6 +130,8 @@ pub struct ProductImage {
     pub flags: Array2<i32>,
     /// Number of frames combined.
     pub n_combined: usize,
+    /// Cards of all planes: what the axes are.
+    pub cards: Vec<ProductCard>,
 }
 
 impl ProductImage {
@@ -108,6 +154,7 @@ impl ProductImage {
             variance,
             flags,
             n_combined,
+            cards: Vec::new(),
         }
     }
 }
@@ -128,6 +175,8 @@ pub struct ProductTable {
     pub tables: Vec<Table>,
     /// Number of frames combined.
     pub n_combined: usize,
+    /// Cards of the primary header.
+    pub cards: Vec<ProductCard>,
 }
 
 impl ProductTable {
@@ -140,6 +189,7 @@ impl ProductTable {
             suffix: suffix.to_string(),
             tables,
             n_combined,
+            cards: Vec::new(),
         }
     }
 }
@@ -188,12 +238,16 @@ pub struct RecipeOutput {
     pub tables: Vec<ProductTable>,
     /// Maps.
     pub maps: Vec<ProductMaps>,
+    /// Merged spectra from which science files are made, the target first; calibrated where there was a response.
+    pub spectra: Vec<MergedSpectrum>,
     /// Metrics, measured or absent with a reason.
     pub qc: Vec<QcMetric>,
     /// Frames of the set that were not used.
     pub rejected: Vec<RejectedFrame>,
     /// Remarks for the job's log and for people.
     pub remarks: Vec<String>,
+    /// Pictures for people, described; drawn later and elsewhere.
+    pub pages: Vec<Page>,
 }
 
 /// Why a recipe gave nothing.

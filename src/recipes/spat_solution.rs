@@ -3,6 +3,7 @@
 use super::arc::{self, ArcParameters, ArcRules, Solved};
 use super::contract::{MapPlane, ProductMaps, Recipe, RecipeError, RecipeInput, RecipeOutput};
 use super::disp_tab;
+use super::pages;
 use crate::instrument::format::SpectralFormat;
 use crate::instrument::{Arm, FrameMeta};
 use crate::quality::QcMetric;
@@ -101,9 +102,10 @@ impl Recipe for SpatialSolution {
             ],
             n_combined: frame.frames,
         };
+        let pages = vec![pages::arc::many(&frame, &fit.map, &tables)];
         let mut remarks = frame.remarks;
         remarks.extend(solved.remarks());
-        Ok(RecipeOutput { tables, maps: vec![maps], qc, remarks, ..RecipeOutput::default() })
+        Ok(RecipeOutput { tables, maps: vec![maps], qc, remarks, pages, ..RecipeOutput::default() })
     }
 }
 

@@ -139,6 +139,10 @@ const PRIOR_DECAY: f64 = 0.75;
 const PRIOR_SLIT: f64 = 0.7;
 /// Factor by which a shift or a stretch may be larger than [`PRIOR`].
 const PRIOR_RIGID: f64 = 10.0;
+/// Deviations beyond this many sigmas count as this many.
+const TAIL: f64 = 2.5;
+/// Mean square of a Gaussian deviation so cut.
+const TAIL_SQUARE: f64 = 0.977_5;
 /// A larger basis must lower the hold-out chi-square by this to be preferred.
 const WORTHWHILE: f64 = 6.0;
 
@@ -657,32 +661,26 @@ fn predict(row: &[f64], columns: &[usize], coefficients: &[f64]) -> f64 {
     columns.iter().zip(coefficients).map(|(column, c)| row[*column] * c).sum()
 }
 
-/// The variance that must be added to the known ones so that the median of |deviation| / sigma is a Gaussian's.
+/// The variance that must be added to the known ones: the likeliest for Gaussian deviations, with those beyond [`TAIL`]
+/// sigmas counted as if they were there. The places that are known best say most, as they do in the fit.
 fn excess(values: &[(f64, f64)]) -> f64 {
     if values.len() < 8 {
         return 0.0;
     }
-    let ratio = |extra: f64| {
-        let mut ratios: Vec<f64> = values.iter().map(|(d, v)| d.abs() / (v + extra).sqrt()).collect();
-        MAD_TO_SIGMA * median_f64(&mut ratios).unwrap_or(0.0)
+    // positive while the deviations are larger than their variances say
+    let slope = |extra: f64| -> f64 {
+        values.iter().map(|(d, v)| ((d * d / (v + extra)).min(TAIL * TAIL) / TAIL_SQUARE - 1.0) / (v + extra)).sum()
     };
-    if ratio(0.0) <= 1.0 {
+    if slope(0.0) <= 0.0 {
         return 0.0;
     }
-    let (mut low, mut high) = (0.0, 1.0);
-    while ratio(high) > 1.0 && high < 1e6 {
-        high *= 16.0;
+    let (mut low, mut high) = (0.0, 1e-6);
+    while slope(high) > 0.0 && high < 1e6 {
+        (low, high) = (high, high * 8.0);
     }
-    for _ in 0..24 {
-        let middle = if low == 0.0 { high * 1e-3 } else { (low * high).sqrt() };
-        if ratio(middle) > 1.0 {
-            low = middle;
-        } else {
-            high = middle;
-            if high < 1e-10 {
-                break;
-            }
-        }
+    for _ in 0..16 {
+        let middle = 0.5 * (low + high);
+        if slope(middle) > 0.0 { low = middle } else { high = middle }
     }
     high
 }

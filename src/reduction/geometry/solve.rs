@@ -14,6 +14,7 @@ use super::map::GeometryMap;
 use super::register::{self, Expected, Vote};
 use super::shape::{self, ShapeModel, Witness};
 use crate::numerics::profile::Shape;
+use crate::numerics::robust::median_f64;
 use crate::numerics::spots::{self, Seed, Spot, SpotOptions};
 
 /// What a line may do for a solution.
@@ -225,6 +226,8 @@ pub enum ArcError {
 const BLEND: f64 = 1.7;
 /// Fraction of a line's flux that a blended neighbour may have.
 const FAINT: f64 = 0.03;
+/// Neighbours farther than this from every line that may constrain a map are left out, pixels: the reach of both images.
+const NEIGHBOURHOOD: f64 = 8.0;
 /// Fraction by which a slip must raise the vote: one pinhole of nine more or less is a ninth.
 const SLIP_GAIN: f64 = 0.02;
 /// Largest shift that is taken for a slip's remainder, pixels.
@@ -238,6 +241,9 @@ const VISIBLE: f64 = 3.0;
 const LOOSE: f64 = 0.6;
 /// See [`LOOSE`].
 const FIRM: f64 = 0.06;
+/// Reduced chi-square, over the usual one, from which a fit is worse than chance makes it: two standard deviations of some
+/// thirty pixels.
+const UNUSUAL: f64 = 1.5;
 /// Rounds in which lines may be confirmed one after the other.
 const CHAIN: usize = 10;
 /// Landmarks closer than this to where the coarse map expects them make the first map, pixels.
@@ -344,12 +350,11 @@ pub fn solve(
     }
 
     // the final measurement, without lines that are not there
-    let seen: Vec<usize> = (0..sites.len())
-        .filter(|k| lines[sites[*k].line].role == Role::Certain || measured[*k].signal_to_noise() > VISIBLE)
-        .collect();
-    let sites: Vec<Site> = seen.iter().map(|k| sites[*k]).collect();
-    let old: Vec<Spot> = seen.iter().map(|k| measured[*k]).collect();
+    let old = measured;
     seeds = scene.seeds(&sites, &second.map, &shapes);
+    for (seed, spot) in seeds.iter_mut().zip(&old) {
+        seed.free &= spot.signal_to_noise() > VISIBLE;
+    }
     scene.follow(&mut seeds, &sites, &old, &second.map, &shapes);
     measured = scene.measure(&seeds, 1.2, 2, FIRM);
     let mut fates = scene.judge(&sites, &measured);
@@ -418,7 +423,9 @@ impl Scene<'_> {
         let (rows, columns) = self.image.dim();
         let inside = |v: f64, n: usize| v >= EDGE && v <= n as f64 - 1.0 - EDGE;
         let mut sites = Vec::new();
-        for (l, line) in self.lines.iter().enumerate().filter(|(_, line)| which(line)) {
+        let relevant = self.relevant(map);
+        let lines = self.lines.iter().zip(&relevant).enumerate();
+        for (l, (line, _)) in lines.filter(|(_, (line, relevant))| which(line) && **relevant) {
             for (p, hole) in self.pinholes.iter().enumerate() {
                 let Some((x, y)) = map.at(line.order, line.wavelength, hole.slit) else { continue };
                 if inside(x, columns) && inside(y, rows) {
@@ -428,6 +435,38 @@ impl Scene<'_> {
             }
         }
         sites
+    }
+
+    /// The lines that may constrain a map, and their neighbours near enough to matter.
+    fn relevant(&self, map: &GeometryMap) -> Vec<bool> {
+        let place = |line: &ArcLine| map.at(line.order, line.wavelength, 0.0);
+        let mut order: Vec<usize> = (0..self.lines.len()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (&self.lines[*a], &self.lines[*b]);
+            a.order.cmp(&b.order).then(a.wavelength.total_cmp(&b.wavelength))
+        });
+        let mut relevant: Vec<bool> = self.lines.iter().map(|line| line.role != Role::Neighbour).collect();
+        let near = |a: &ArcLine, b: &ArcLine| {
+            a.order == b.order
+                && matches!((place(a), place(b)), (Some(a), Some(b)) if (a.0 - b.0).hypot(a.1 - b.1) < NEIGHBOURHOOD)
+        };
+        let wanted = |k: usize| self.lines[k].role != Role::Neighbour;
+        for forward in [true, false] {
+            let mut last: Option<usize> = None;
+            let mut visit = |k: usize| {
+                if wanted(k) {
+                    last = Some(k);
+                } else if last.is_some_and(|last| near(&self.lines[k], &self.lines[last])) {
+                    relevant[k] = true;
+                }
+            };
+            if forward {
+                order.iter().for_each(|k| visit(*k));
+            } else {
+                order.iter().rev().for_each(|k| visit(*k));
+            }
+        }
+        relevant
     }
 
     fn line(&self, site: &Site) -> &ArcLine {
@@ -495,13 +534,25 @@ impl Scene<'_> {
 
     fn points(&self, sites: &[Site], measured: &[Spot], fates: &[Fate]) -> Vec<Point> {
         let used = sites.iter().zip(measured).zip(fates).filter(|(_, fate)| **fate == Fate::Used);
+        // a wrong wing of the shape raises the chi-square of every bright line and moves none, its image being symmetric
+        let excess = |spot: &Spot| (spot.reduced_chi_square - 1.0) / spot.signal_to_noise().powi(2);
+        let mut bright: Vec<f64> = used
+            .clone()
+            .filter(|((_, spot), _)| spot.signal_to_noise() > SIGNIFICANT)
+            .map(|((_, spot), _)| excess(spot))
+            .collect();
+        let usual = median_f64(&mut bright).unwrap_or(0.0).max(0.0);
+        let unusual = |spot: &Spot| {
+            let expected = 1.0 + usual * spot.signal_to_noise().powi(2);
+            (spot.reduced_chi_square / (UNUSUAL * expected)).max(1.0)
+        };
         used.map(|((site, spot), _)| Point {
             order: self.line(site).order,
             wavelength: self.line(site).wavelength,
             slit: self.pinholes[site.pinhole].slit,
             place: [spot.x, spot.y],
-            // a bad fit (an error of the shape, light that nobody lists) says that the place is less sure
-            variance: [spot.variance_x, spot.variance_y].map(|variance| variance * spot.reduced_chi_square.max(1.0)),
+            // a fit worse than others (light that nobody lists, a bad pixel) says that the place is less sure
+            variance: [spot.variance_x, spot.variance_y].map(|variance| variance * unusual(spot)),
         })
         .collect()
     }
@@ -570,7 +621,9 @@ impl Scene<'_> {
             sites.iter().zip(measured).map(|(site, spot)| (spot.x, spot.y, self.group(site))).collect();
         let mut worst = vec![0.0f64; sites.len()];
         for (a, b) in spots::close_pairs(&places, distance) {
-            let (fa, fb) = (measured[a].flux.max(1e-9), measured[b].flux.max(1e-9));
+            let flux =
+                |k: usize| if measured[k].signal_to_noise() > VISIBLE { measured[k].flux.max(1e-9) } else { 1e-9 };
+            let (fa, fb) = (flux(a), flux(b));
             worst[a] = worst[a].max(fb / fa);
             worst[b] = worst[b].max(fa / fb);
         }

@@ -77,12 +77,7 @@ const ENOUGH: f64 = 0.5;
 
 /// Extract the images of an order. `residual` holds what is expected of a sky that is left in the field, per row at the
 /// middle of the slit; it is then solved together with the images.
-pub fn extract(
-    field: &Field,
-    images: &[Image],
-    residual: Option<&[Expected]>,
-    options: &ExtractOptions,
-) -> Extracted {
+pub fn extract(field: &Field, images: &[Image], residual: Option<&[Expected]>, options: &ExtractOptions) -> Extracted {
     let mut order = Order::new(field, images, residual, options);
     let solution = order.iterate();
     order.result(solution)
@@ -151,7 +146,9 @@ impl<'a> Order<'a> {
 
     /// Light of a pixel per light of a sample.
     pub fn factor(&self, row: usize, component: usize, sample: f64, u: f64) -> f64 {
-        let (Some(image), Some(Some(track))) = (self.images.get(component), self.tracks.get(component)) else { return 1.0 };
+        let (Some(image), Some(Some(track))) = (self.images.get(component), self.tracks.get(component)) else {
+            return 1.0;
+        };
         let profile = &self.profiles[component];
         let density: f64 = image.shifts.iter().map(|shift| profile.at(sample, u - shift)).sum();
         image.sign * track.scale[row] * density / image.shifts.len() as f64
@@ -282,7 +279,9 @@ impl<'a> Order<'a> {
         let (mut sums, mut shares, mut noise) = (vec![0.0; rows], vec![0.0; rows], vec![0.0; rows]);
         let core = 1.3 * self.profiles[component].moffat.fwhm;
         for (pixel, light) in self.scene.pixels.iter().zip(light).filter(|(pixel, _)| pixel.good) {
-            let Some(term) = self.scene.terms_of(pixel).iter().find(|term| term.component == component) else { continue };
+            let Some(term) = self.scene.terms_of(pixel).iter().find(|term| term.component == component) else {
+                continue;
+            };
             if term.u.abs() < core {
                 let own = term.factor * solution.at(component, term.sample);
                 sums[pixel.at.0] += pixel.value - light + own;
@@ -319,7 +318,8 @@ impl<'a> Order<'a> {
             sum += (pixel.value - solution.light(&self.scene, pixel)).powi(2) / pixel.variance;
             n += 1;
         }
-        let fwhm = (0..count).map(|c| if self.tracks[c].is_some() { self.profiles[c].fwhm() } else { f64::NAN }).collect();
+        let fwhm =
+            (0..count).map(|c| if self.tracks[c].is_some() { self.profiles[c].fwhm() } else { f64::NAN }).collect();
         Extracted {
             model: solution.image(&self.scene, shape, |component| component < count),
             residual: solution.image(&self.scene, shape, |component| component >= count),
@@ -383,7 +383,9 @@ impl Seen {
         let mut seen = Seen { share: vec![0.0; rows], flags: vec![0; rows], shared: vec![0.0; rows] };
         let (mut plain, mut square, mut sky) = (vec![0.0; rows], vec![0.0; rows], vec![0.0; rows]);
         for pixel in &order.scene.pixels {
-            let Some(term) = order.scene.terms_of(pixel).iter().find(|term| term.component == component) else { continue };
+            let Some(term) = order.scene.terms_of(pixel).iter().find(|term| term.component == component) else {
+                continue;
+            };
             let (row, p) = (pixel.at.0, term.factor.abs());
             if pixel.good {
                 seen.share[row] += p;

@@ -74,7 +74,11 @@ impl<'a> Difference<'a> {
         let samples = Samples::of(self.field.strip, &self.middle);
         let left = samples.left(&self.field, images);
         let weighted = |f: &dyn Fn(f64, f64, f64) -> f64| -> f64 {
-            left.iter().zip(&self.sky).filter(|(found, _)| found.1 > 0.0).map(|(found, sky)| f(found.0, found.1, *sky)).sum()
+            left.iter()
+                .zip(&self.sky)
+                .filter(|(found, _)| found.1 > 0.0)
+                .map(|(found, sky)| f(found.0, found.1, *sky))
+                .sum()
         };
         let norm = weighted(&|_, variance, sky| sky * sky / variance);
         let share = if norm > 0.0 { weighted(&|left, variance, sky| left * sky / variance) / norm } else { 0.0 };
@@ -89,10 +93,7 @@ impl<'a> Difference<'a> {
         let scatter = (1.5 * scatter).clamp(0.01, 1.0);
         let mut faint: Vec<f64> = self.sky.iter().copied().filter(|sky| *sky > 0.0).collect();
         let least = 0.02 * median_f64(&mut faint).unwrap_or(1.0) + 0.1;
-        self.sky
-            .iter()
-            .map(|sky| Expected { value: share * sky, sigma: scatter * sky.max(0.0) + least })
-            .collect()
+        self.sky.iter().map(|sky| Expected { value: share * sky, sigma: scatter * sky.max(0.0) + least }).collect()
     }
 }
 
@@ -161,7 +162,11 @@ impl<'a> Samples<'a> {
                 let middle = median_f64(&mut values).unwrap_or(0.0);
                 sample.retain(|(value, variance)| (value - middle).powi(2) < 16.0 * variance);
                 let weight: f64 = sample.iter().map(|s| 1.0 / s.1).sum();
-                if weight > 0.0 { (sample.iter().map(|s| s.0 / s.1).sum::<f64>() / weight, 1.0 / weight) } else { (0.0, 0.0) }
+                if weight > 0.0 {
+                    (sample.iter().map(|s| s.0 / s.1).sum::<f64>() / weight, 1.0 / weight)
+                } else {
+                    (0.0, 0.0)
+                }
             })
             .collect()
     }

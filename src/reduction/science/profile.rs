@@ -133,7 +133,9 @@ impl Profile {
     /// Full width at half maximum in the middle of the order, arcsec.
     pub fn fwhm(&self) -> f64 {
         let table = &self.tables[self.tables.len() / 2];
-        let Some((top, peak)) = table.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)) else { return 0.0 };
+        let Some((top, peak)) = table.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)) else {
+            return 0.0;
+        };
         let edge = |steps: &mut dyn Iterator<Item = usize>| {
             let mut before = (top, peak);
             for k in steps {

@@ -142,7 +142,8 @@ impl Scene {
         for (component, expected) in expected.iter().enumerate() {
             for (j, expected) in expected.iter().flatten().enumerate() {
                 if expected.sigma.is_finite() {
-                    let row: Vec<(usize, f64)> = SAMPLE.iter().map(|(d, w)| ((j + PAD + d - 1) * k + component, *w)).collect();
+                    let row: Vec<(usize, f64)> =
+                        SAMPLE.iter().map(|(d, w)| ((j + PAD + d - 1) * k + component, *w)).collect();
                     sums.add(&row, expected.value, 1.0 / (expected.sigma * expected.sigma));
                 }
             }

@@ -145,6 +145,11 @@ struct Outline {
     spans: Vec<Option<(usize, usize)>>,
 }
 
+/// Unbinned pixels beyond the ends of the mapped slit that a strip covers, so that a slit which has moved is seen whole.
+const MARGIN: usize = 4;
+/// Columns over which the maps are continued.
+const BASELINE: usize = 4;
+
 /// Find where the orders lie.
 fn outlines(order: &Array2<f32>, [bins_b, bins_a]: [usize; 2]) -> Vec<Outline> {
     let rows = order.nrows() / bins_b;
@@ -199,12 +204,15 @@ impl Source {
     fn strip(&self, outline: &Outline) -> Option<Strip> {
         let first = outline.spans.iter().position(Option::is_some)?;
         let last = outline.spans.iter().rposition(Option::is_some)?;
-        let width = outline.spans.iter().flatten().map(|(a, b)| b + 1 - a).max()?;
+        let margin = MARGIN.div_ceil(self.bins[1]);
+        let longest = outline.spans.iter().flatten().map(|(a, b)| b + 1 - a).max()?;
+        let width = (longest + 2 * margin).min(self.value.ncols());
         let rows = last + 1 - first;
         let mut columns = Vec::with_capacity(rows);
-        let mut before = outline.spans[first]?.0;
+        let mut before = outline.spans[first]?.0.saturating_sub(margin);
         for span in &outline.spans[first..=last] {
-            before = span.map_or(before, |span| span.0).min(self.value.ncols().saturating_sub(width));
+            let start = span.map_or(before, |span| span.0.saturating_sub(margin));
+            before = start.min(self.value.ncols().saturating_sub(width));
             columns.push(before);
         }
         let part = |plane: &Array2<f32>| {
@@ -238,8 +246,45 @@ impl Source {
                 strip.wavelength_error[(r, c)] = error as f32;
                 strip.flags[(r, c)] = self.flags[(b, a)];
             }
+            self.extend(&mut strip, r, margin);
         }
         Some(strip)
+    }
+
+    /// Continue wavelength and slit position of a row beyond both ends of the mapped slit, where no other order lies.
+    fn extend(&self, strip: &mut Strip, r: usize, margin: usize) {
+        let width = strip.value.ncols();
+        let known = |c: &usize| strip.wavelength[(r, *c)].is_finite();
+        let (Some(first), Some(last)) = ((0..width).find(known), (0..width).rev().find(known)) else { return };
+        if last < first + BASELINE {
+            return;
+        }
+        let ends = [(first, first + BASELINE, -1.0), (last, last - BASELINE, 1.0)];
+        for (end, inner, sign) in ends {
+            let per_column = |a: f64, b: f64| sign * (a - b) / BASELINE as f64;
+            let wavelength = per_column(strip.wavelength[(r, end)], strip.wavelength[(r, inner)]);
+            let slit = per_column(f64::from(strip.slit[(r, end)]), f64::from(strip.slit[(r, inner)]));
+            for k in 1..=margin {
+                let Some(c) = end.checked_add_signed(if sign > 0.0 { k as isize } else { -(k as isize) }) else {
+                    break;
+                };
+                let (b, a) = (strip.row + r, strip.columns[r] + c);
+                if c >= width || !self.is_free(b, a) {
+                    break;
+                }
+                strip.wavelength[(r, c)] = strip.wavelength[(r, end)] + sign * k as f64 * wavelength;
+                strip.slit[(r, c)] = (f64::from(strip.slit[(r, end)]) + sign * k as f64 * slit) as f32;
+                strip.wavelength_error[(r, c)] = strip.wavelength_error[(r, end)];
+                strip.flags[(r, c)] = self.flags[(b, a)] | flags::UNLIT;
+            }
+        }
+    }
+
+    /// Whether a binned pixel belongs to no order.
+    fn is_free(&self, b: usize, a: usize) -> bool {
+        let [bins_b, bins_a] = self.bins;
+        let rows = b * bins_b..(b + 1) * bins_b;
+        rows.into_iter().all(|y| (a * bins_a..(a + 1) * bins_a).all(|x| self.order[(y, x)] == 0.0))
     }
 
     /// Wavelength, slit position and error at the centre of a binned pixel: the mean over its unbinned pixels, all of
@@ -307,17 +352,40 @@ mod tests {
             let strips = cut(&exposure, &maps, dispersion).unwrap();
             assert_eq!(strips.iter().map(|strip| strip.order).collect::<Vec<_>>(), vec![3, 7]);
             let strip = &strips[1];
-            assert_eq!((strip.shape(), strip.columns[4]), ((12, 4), 2));
-            // detector (3, 2): the first pixel of row 3
-            assert_eq!((strip.value[(3, 0)], strip.flags[(3, 0)]), (302.0, 1));
-            assert!((strip.wavelength[(3, 0)] - 106.2).abs() < 1e-5 && (strip.slit[(3, 0)] + 3.5).abs() < 1e-6);
-            assert!(!strip.usable((3, 0)) && strip.usable((3, 1)));
+            assert_eq!((strip.shape(), strip.columns[10]), ((12, 12), 1));
+            // detector (3, 2) lies in the third column of a strip that begins at the detector's edge
+            assert_eq!((strip.value[(3, 2)], strip.flags[(3, 2)]), (302.0, 1));
+            assert!((strip.wavelength[(3, 2)] - 106.2).abs() < 1e-5 && (strip.slit[(3, 2)] + 3.5).abs() < 1e-6);
+            assert!(!strip.usable((3, 2)) && strip.usable((3, 3)));
             let mut back = Array2::zeros(exposure.value.dim());
             strips.iter().for_each(|strip| strip.paste(&strip.value, &mut back));
             let seen = back.iter().zip(&exposure.value).filter(|(b, v)| *b == *v && **b > 0.0).count();
             assert_eq!(seen, back.iter().filter(|b| **b > 0.0).count());
             assert!(seen > 70, "{seen}");
         }
+    }
+
+    #[test]
+    fn maps_go_on_beyond_the_ends_of_the_slit_but_not_into_other_orders() {
+        let mut wide = scene([1, 1], Dispersion::Rows);
+        // orders of eight and six columns, four apart
+        let slit = |b: usize, a: usize| a as f32 - 0.5 * b as f32;
+        wide.1.order = Array2::from_shape_fn((12, 20), |(b, a)| match slit(b, a) {
+            x if (0.0..6.0).contains(&x) => 7.0,
+            x if (8.0..14.0).contains(&x) => 3.0,
+            _ => 0.0,
+        });
+        let lit = wide.1.order.mapv(|order| order > 0.0);
+        for (plane, value) in [(&mut wide.1.slit, 0.0f32), (&mut wide.1.wavelength, 500.0)] {
+            *plane = Array2::from_shape_fn((12, 20), |(b, a)| if lit[(b, a)] { value + slit(b, a) } else { f32::NAN });
+        }
+        let strips = cut(&wide.0, &wide.1, Dispersion::Rows).unwrap();
+        let strip = &strips[1];
+        let (r, c) = (0, 6 - strip.columns[0]);
+        assert!((strip.wavelength[(r, c)] - 506.0).abs() < 1e-4 && (strip.slit[(r, c + 1)] - 7.0).abs() < 1e-5);
+        assert!(strip.flags[(r, c)] & flags::UNLIT != 0 && !strip.usable((r, c)));
+        // column 8 is of the other order
+        assert!(!strip.wavelength[(r, c + 2)].is_finite());
     }
 
     #[test]

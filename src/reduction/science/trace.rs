@@ -416,7 +416,12 @@ fn best_of_blocks(blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Option<
             }
             let n = count as f64;
             let significance = (sum - 0.5 * n) / (1.25 * n).sqrt();
-            (count >= 8 && lines >= 2).then_some(Candidate { position: *position, significance, fwhm: 0.95, light: light / n })
+            (count >= 8 && lines >= 2).then_some(Candidate {
+                position: *position,
+                significance,
+                fwhm: 0.95,
+                light: light / n,
+            })
         })
         .collect();
     let mut all: Vec<f64> = rated.iter().flatten().map(|candidate| candidate.significance).collect();
@@ -482,8 +487,7 @@ const TIGHT: f64 = 0.08;
 pub fn follow(fields: &[Field], source: &Source, beam: Beam, prior: &TracePrior) -> Vec<Trace> {
     let expected = Trace::expected(source, beam.offset, prior);
     let shape = gaussian(source.fwhm);
-    let first: Vec<Trace> =
-        fields.par_iter().map(|field| fitted(field, &expected, beam.sign, shape, LOOSE)).collect();
+    let first: Vec<Trace> = fields.par_iter().map(|field| fitted(field, &expected, beam.sign, shape, LOOSE)).collect();
     let agreed = agreement(&first, &expected);
     fields.par_iter().map(|field| fitted(field, &agreed, beam.sign, shape, TIGHT)).collect()
 }
