@@ -10,6 +10,7 @@ pub mod extract;
 pub mod field;
 pub mod hidden;
 pub mod modes;
+pub mod nodding;
 pub mod pair;
 pub mod profile;
 pub mod refraction;

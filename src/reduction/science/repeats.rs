@@ -12,8 +12,10 @@ use crate::reduction::spectrum::order::OrderSpectrum;
 /// Spectra of one order combined.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Combined {
-    /// The spectrum, on the grid of the first.
+    /// The spectrum, on the grid of the first that is not empty.
     pub spectrum: OrderSpectrum,
+    /// Index of that one.
+    pub grid: usize,
     /// Sum of squares of the residuals of the repeats in units of their variances.
     pub chi_square: f64,
     /// Degrees of freedom of that.
@@ -26,18 +28,21 @@ pub struct Combined {
 const CUT: f64 = 5.0;
 const DOUBT: f64 = 0.05;
 const PASSES: usize = 4;
+/// Share of the usual light below which an exposure is lost.
+const LOST: f64 = 0.05;
 
 /// How bright the source is in each exposure relative to their median, from all orders: `exposures[k][order]`. An exposure
-/// whose difference from 1 is not significant gets 1, so that faint spectra are not scaled by their noise.
-pub fn scales(exposures: &[Vec<OrderSpectrum>]) -> Vec<f64> {
+/// whose difference from 1 is not significant gets 1, so that faint spectra are not scaled by their noise; one that has lost
+/// nearly all light gets 0.
+pub fn scales(exposures: &[Vec<&OrderSpectrum>]) -> Vec<f64> {
     let orders = exposures.iter().map(Vec::len).min().unwrap_or(0);
     let mut products = vec![0.0; exposures.len()];
     let mut noise = vec![0.0; exposures.len()];
     for order in 0..orders {
-        let Some(reference) = exposures.first().map(|exposure| &exposure[order]) else { continue };
+        let Some(reference) = exposures.first().map(|exposure| exposure[order]) else { continue };
         for index in 0..reference.len() {
             let here: Vec<Option<(f64, f64)>> =
-                exposures.iter().map(|exposure| at(&exposure[order], reference.wavelength[index])).collect();
+                exposures.iter().map(|exposure| at(exposure[order], reference.wavelength[index])).collect();
             let known: Vec<(f64, f64)> = here.iter().copied().flatten().collect();
             if known.len() < exposures.len() {
                 continue;
@@ -64,7 +69,13 @@ pub fn scales(exposures: &[Vec<OrderSpectrum>]) -> Vec<f64> {
         .zip(&noise)
         .map(|(product, noise)| {
             let (scale, sigma) = (product / middle, 1.5 * noise.sqrt() / middle);
-            if scale > 0.02 && (scale - 1.0).abs() > 3.0 * sigma { scale } else { 1.0 }
+            if (scale - 1.0).abs() < 3.0 * sigma {
+                1.0
+            } else if scale < LOST {
+                0.0
+            } else {
+                scale
+            }
         })
         .collect()
 }
@@ -87,8 +98,9 @@ pub fn combine(spectra: &[(&OrderSpectrum, f64)]) -> Option<Combined> {
     let used: Vec<(&OrderSpectrum, f64)> =
         spectra.iter().copied().filter(|(spectrum, scale)| spectrum.len() > 8 && *scale > 0.0).collect();
     let (first, scale) = *used.first()?;
+    let grid = spectra.iter().position(|(spectrum, _)| std::ptr::eq(*spectrum, first))?;
     if used.len() == 1 {
-        return Some(Combined { spectrum: scaled(first, scale), chi_square: 0.0, degrees: 0.0, rejected: 0 });
+        return Some(Combined { spectrum: scaled(first, scale), grid, chi_square: 0.0, degrees: 0.0, rejected: 0 });
     }
     let ratios = noise_ratios(&used);
     let optimal = fitted(&used, &ratios, flux_of)?;
@@ -109,7 +121,13 @@ pub fn combine(spectra: &[(&OrderSpectrum, f64)]) -> Option<Combined> {
         flags,
         ..first.clone()
     };
-    Some(Combined { spectrum, chi_square: optimal.chi_square, degrees: optimal.degrees, rejected: optimal.rejected })
+    Some(Combined {
+        spectrum,
+        grid,
+        chi_square: optimal.chi_square,
+        degrees: optimal.degrees,
+        rejected: optimal.rejected,
+    })
 }
 
 fn flux_of(spectrum: &OrderSpectrum) -> (&[f64], &[f64]) {
@@ -216,10 +234,17 @@ fn fitted(
             let mean = mean_variance(used, &columns, spectrum.wavelength[index]).unwrap_or(own);
             // a sample much less certain than its exposure usually is lost a part of its pixels
             let variance = if own > 2.0 * mean * ratio { own } else { mean * ratio };
-            let good = spectrum.flags[index] == 0 && values[index].is_finite() && variance > 0.0 && variance.is_finite();
+            let good =
+                spectrum.flags[index] == 0 && values[index].is_finite() && variance > 0.0 && variance.is_finite();
             let (factor, value) = (spectrum.width[index] / between(&first.width, sample), values[index] / scale);
             let term = Term { component: 0, sample, u: 0.0, factor };
-            scene.push((exposure, index), if good { value } else { 0.0 }, if good { variance } else { 1.0 }, good, &[term]);
+            scene.push(
+                (exposure, index),
+                if good { value } else { 0.0 },
+                if good { variance } else { 1.0 },
+                good,
+                &[term],
+            );
         }
     }
     let (mut rejected, mut solution) = (0, scene.solve(&[])?);

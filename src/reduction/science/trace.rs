@@ -174,6 +174,14 @@ impl Slit {
         Some(((w * wty - wt * wy) / determinant, w / determinant))
     }
 
+    /// Whether all images of a source at a position lie on the slit, this far from its ends.
+    fn holds(&self, position: f64, beams: &[Beam], margin: f64) -> bool {
+        let lit = |bin: &usize| self.weight[*bin] > 0.0;
+        let (Some(low), Some(high)) = ((0..BINS).find(lit), (0..BINS).rev().find(lit)) else { return false };
+        let range = Slit::place(low) + margin..=Slit::place(high) - margin;
+        beams.iter().all(|beam| range.contains(&(position + beam.offset)))
+    }
+
     /// Take a source away.
     fn subtract(&mut self, place: f64, shape: Moffat, light: f64) {
         let norm = light / (shape.fwhm * 1.064_467);
@@ -246,22 +254,69 @@ struct Candidate {
 /// is not taken for two.
 const LEAST_IMAGE: f64 = 0.3;
 
-/// Significance and light of a source at a position, over all its beams.
-fn significance(slit: &Slit, position: f64, beams: &[Beam], shape: Moffat) -> Option<(f64, f64)> {
-    let (mut sum, mut weight, mut least) = (0.0, 0.0, f64::INFINITY);
-    // the surroundings of one image must not hold another one
-    let apart = |beam: &Beam| {
-        let others = beams.iter().map(|other| (other.offset - beam.offset).abs()).filter(|distance| *distance > 0.0);
-        0.5 * others.fold(f64::INFINITY, f64::min)
-    };
-    for beam in beams {
-        let (light, variance) = slit.matched(position + beam.offset, shape, apart(beam))?;
-        sum += beam.sign * light / variance;
-        weight += 1.0 / variance;
-        least = least.min(beam.sign * light);
+/// Fields that hold the same images, collapsed.
+#[derive(Clone)]
+struct View {
+    total: Slit,
+    blocks: Vec<Slit>,
+    beams: Vec<Beam>,
+}
+
+impl View {
+    /// Take the images of a candidate away.
+    fn subtract(&mut self, candidate: &Candidate) {
+        for beam in &self.beams {
+            let light = beam.sign * candidate.light;
+            self.total.subtract(candidate.position + beam.offset, gaussian(candidate.fwhm), light);
+        }
     }
-    let light = sum / weight;
-    (light < 0.0 || least >= LEAST_IMAGE * light).then_some((sum / weight.sqrt(), light))
+}
+
+/// Light of a source at a position in each of its images: sums that make significance and mean, and the faintest image.
+struct Images {
+    sum: f64,
+    weight: f64,
+    least: f64,
+}
+
+impl Images {
+    fn of(slit: &Slit, position: f64, beams: &[Beam], shape: Moffat) -> Option<Images> {
+        let mut images = Images { sum: 0.0, weight: 0.0, least: f64::INFINITY };
+        // the surroundings of one image must not hold another one
+        let apart = |beam: &Beam| {
+            let others =
+                beams.iter().map(|other| (other.offset - beam.offset).abs()).filter(|distance| *distance > 0.0);
+            0.5 * others.fold(f64::INFINITY, f64::min)
+        };
+        for beam in beams {
+            let (light, variance) = slit.matched(position + beam.offset, shape, apart(beam))?;
+            images.sum += beam.sign * light / variance;
+            images.weight += 1.0 / variance;
+            images.least = images.least.min(beam.sign * light);
+        }
+        Some(images)
+    }
+
+    /// Significance and light, unless one of the images is missing.
+    fn rated(&self) -> Option<(f64, f64)> {
+        let light = self.sum / self.weight;
+        (light < 0.0 || self.least >= LEAST_IMAGE * light).then_some((self.sum / self.weight.sqrt(), light))
+    }
+}
+
+/// Significance and light of a source at a position, over all views.
+fn significance(views: &[View], position: f64, shape: Moffat) -> Option<(f64, f64)> {
+    let mut all = Images { sum: 0.0, weight: 0.0, least: f64::INFINITY };
+    let mut least = Vec::with_capacity(views.len());
+    for view in views {
+        let images = Images::of(&view.total, position, &view.beams, shape)?;
+        all.sum += images.sum;
+        all.weight += images.weight;
+        least.push(images.least);
+    }
+    // an exposure behind a cloud does not hide the source that most of the others show
+    all.least = median_f64(&mut least)?;
+    all.rated()
 }
 
 /// Find sources in all orders together, the brightest first. With [`SearchOptions::near`] only those near the target's
@@ -275,21 +330,38 @@ pub fn find(
     prior: &TracePrior,
     options: &SearchOptions,
 ) -> Result<Vec<Source>, TraceError> {
-    let blocks: Vec<Slit> = fields.par_iter().map(|field| collapse(field, prior)).collect::<Vec<_>>().concat();
-    let mut total = Slit::new();
-    blocks.iter().for_each(|block| total.add(block));
-    let lit: Vec<f64> = (0..BINS).filter(|bin| total.weight[*bin] > 0.0).map(Slit::place).collect();
-    let (Some(low), Some(high)) = (lit.first().copied(), lit.last().copied()) else { return Err(TraceError::NoPixels) };
+    find_in_all(&[Sight { fields, beams }], prior, options)
+}
+
+/// Fields that hold the same images of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// Orders.
+    pub fields: &'a [Field<'a>],
+    /// Images of every source.
+    pub beams: &'a [Beam],
+}
+
+/// [`find`] in several exposures together, so that a source too faint for each of them is found.
+pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions) -> Result<Vec<Source>, TraceError> {
+    let mut views: Vec<View> = sights
+        .iter()
+        .map(|sight| {
+            let blocks = sight.fields.par_iter().map(|field| collapse(field, prior)).collect::<Vec<_>>().concat();
+            let mut total = Slit::new();
+            blocks.iter().for_each(|block| total.add(block));
+            View { total, blocks, beams: sight.beams.to_vec() }
+        })
+        .collect();
     let inside = |position: f64| {
-        let on_slit = |place: f64| (low + options.margin..=high - options.margin).contains(&place);
-        beams.iter().all(|beam| on_slit(position + beam.offset))
+        views.iter().all(|view| view.total.holds(position, &view.beams, options.margin))
             && options.near.is_none_or(|(centre, reach)| (position - centre).abs() <= reach)
     };
     let positions: Vec<f64> = (0..=(2.0 * REACH / 0.05) as usize)
         .map(|k| k as f64 * 0.05 - REACH)
         .filter(|position| inside(*position))
         .collect();
-    if positions.is_empty() {
+    if views.is_empty() || positions.is_empty() {
         return Err(TraceError::NoPixels);
     }
     let mut sources: Vec<Source> = Vec::new();
@@ -297,16 +369,13 @@ pub fn find(
     while sources.len() < options.most.max(1) {
         let apart = |position: f64| sources.iter().all(|s| (s.position - position).abs() > 1.2 * s.fwhm.max(0.7));
         let free: Vec<f64> = positions.iter().copied().filter(|position| apart(*position)).collect();
-        let Some(candidate) = best(&total, &blocks, &free, beams) else { break };
+        let Some(candidate) = best(&views, &free) else { break };
         let relative = sources.first().map_or(1.0, |first| candidate.light / first.light);
         if candidate.significance < options.threshold || relative < options.fraction {
             best_refused = Some(candidate);
             break;
         }
-        for beam in beams {
-            let light = beam.sign * candidate.light;
-            total.subtract(candidate.position + beam.offset, gaussian(candidate.fwhm), light);
-        }
+        views.iter_mut().for_each(|view| view.subtract(&candidate));
         sources.push(Source {
             position: candidate.position,
             significance: candidate.significance,
@@ -326,12 +395,12 @@ pub fn find(
 }
 
 /// The most significant place.
-fn best(total: &Slit, blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Option<Candidate> {
+fn best(views: &[View], positions: &[f64]) -> Option<Candidate> {
     let mut best: Option<Candidate> = None;
     for fwhm in WIDTHS {
         let shape = gaussian(fwhm);
         let found = positions.iter().filter_map(|position| {
-            let (significance, light) = significance(total, *position, beams, shape)?;
+            let (significance, light) = significance(views, *position, shape)?;
             Some(Candidate { position: *position, significance, fwhm, light })
         });
         let Some(top) = found.max_by(|a, b| a.significance.total_cmp(&b.significance)) else { continue };
@@ -341,11 +410,11 @@ fn best(total: &Slit, blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Opt
         }
     }
     let best = best.map(|best| {
-        let best = refined(total, best, beams);
-        let scatter = scatter(total, &best, positions, beams);
+        let best = refined(views, best);
+        let scatter = scatter(views, &best, positions);
         Candidate { significance: best.significance / scatter, ..best }
     });
-    let lines = best_of_blocks(blocks, positions, beams);
+    let lines = best_of_blocks(views, positions);
     match (best, lines) {
         (Some(light), Some(lines)) if lines.significance > 5.0 && light.significance < 5.0 => Some(lines),
         (light, lines) => light.or(lines),
@@ -353,7 +422,7 @@ fn best(total: &Slit, blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Opt
 }
 
 /// Position and width between those that were tried.
-fn refined(total: &Slit, start: Candidate, beams: &[Beam]) -> Candidate {
+fn refined(views: &[View], start: Candidate) -> Candidate {
     let mut best = start;
     for round in 1..=4 {
         let (step, stretch) = (0.04 / f64::from(round), 0.12 / f64::from(round));
@@ -361,7 +430,7 @@ fn refined(total: &Slit, start: Candidate, beams: &[Beam]) -> Candidate {
         for (i, j) in (-2..=2).flat_map(|i| (-2..=2).map(move |j| (f64::from(i), f64::from(j)))) {
             let position = around.position + i * step;
             let fwhm = (around.fwhm * (1.0 + j * stretch)).min(WIDEST);
-            if let Some((significance, light)) = significance(total, position, beams, gaussian(fwhm))
+            if let Some((significance, light)) = significance(views, position, gaussian(fwhm))
                 && significance > best.significance
             {
                 best = Candidate { position, significance, fwhm, light };
@@ -372,24 +441,28 @@ fn refined(total: &Slit, start: Candidate, beams: &[Beam]) -> Candidate {
 }
 
 /// What significances scatter by when a candidate has been taken away, relative to what noise alone does; never below 1.
-fn scatter(total: &Slit, candidate: &Candidate, positions: &[f64], beams: &[Beam]) -> f64 {
-    let images: Vec<f64> = beams.iter().map(|beam| candidate.position + beam.offset).collect();
+fn scatter(views: &[View], candidate: &Candidate, positions: &[f64]) -> f64 {
     let away = 1.5 * candidate.fwhm.max(0.9);
-    let mut rest = total.clone();
-    for beam in beams {
-        let light = beam.sign * candidate.light;
-        rest.subtract(candidate.position + beam.offset, gaussian(candidate.fwhm), light);
-    }
-    let total = &rest;
+    let mut rest = views.to_vec();
+    rest.iter_mut().for_each(|view| view.subtract(candidate));
     let free = |position: f64| {
-        beams.iter().all(|beam| images.iter().all(|image| (position + beam.offset - image).abs() > away))
+        views.iter().all(|view| {
+            let image = |beam: &Beam| candidate.position + beam.offset;
+            view.beams.iter().all(|a| view.beams.iter().all(|b| (position + a.offset - image(b)).abs() > away))
+        })
     };
-    let mut rest: Vec<f64> = positions
-        .iter()
-        .filter(|position| free(**position))
-        .filter_map(|position| significance(total, *position, beams, gaussian(candidate.fwhm)))
-        .map(|(significance, _)| significance.abs())
-        .collect();
+    let shape = gaussian(candidate.fwhm);
+    let rated = |position: f64| -> Option<f64> {
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for view in &rest {
+            let images = Images::of(&view.total, position, &view.beams, shape)?;
+            sum += images.sum;
+            weight += images.weight;
+        }
+        Some((sum / weight.sqrt()).abs())
+    };
+    let mut rest: Vec<f64> =
+        positions.iter().filter(|position| free(**position)).filter_map(|position| rated(*position)).collect();
     // neighbours on the grid are no independent measurements
     if rest.len() < 40 {
         return 1.0;
@@ -399,29 +472,26 @@ fn scatter(total: &Slit, candidate: &Candidate, positions: &[f64], beams: &[Beam
 
 /// The place at which most blocks of wavelength show something: the sum of the squares of positive significances against
 /// what noise gives (half of the blocks, one each).
-fn best_of_blocks(blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Option<Candidate> {
+fn best_of_blocks(views: &[View], positions: &[f64]) -> Option<Candidate> {
     let shape = gaussian(0.95);
     let coarse: Vec<f64> = positions.iter().copied().step_by(4).collect();
     let rated: Vec<Option<Candidate>> = coarse
         .par_iter()
         .map(|position| {
             let (mut count, mut sum, mut light, mut lines) = (0usize, 0.0, 0.0, 0usize);
-            for block in blocks {
-                let Some((significance, found)) = significance(block, *position, beams, shape) else { continue };
+            for (block, beams) in views.iter().flat_map(|view| view.blocks.iter().map(|block| (block, &view.beams))) {
+                let rated = Images::of(block, *position, beams, shape).and_then(|images| images.rated());
+                let Some((significance, found)) = rated else { continue };
                 count += 1;
                 // one block is no source, however bright: it may be a cosmic ray or a residual of the sky
                 sum += significance.max(0.0).powi(2).min(100.0);
                 lines += usize::from(significance > 4.0);
                 light += found;
             }
-            let n = count as f64;
+            let (n, fwhm) = (count as f64, 0.95);
             let significance = (sum - 0.5 * n) / (1.25 * n).sqrt();
-            (count >= 8 && lines >= 2).then_some(Candidate {
-                position: *position,
-                significance,
-                fwhm: 0.95,
-                light: light / n,
-            })
+            let seen = count >= 8 && lines >= 2;
+            seen.then_some(Candidate { position: *position, significance, fwhm, light: light / n })
         })
         .collect();
     let mut all: Vec<f64> = rated.iter().flatten().map(|candidate| candidate.significance).collect();
