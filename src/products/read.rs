@@ -39,6 +39,7 @@ fn image(mut planes: Vec<Plane>, name: &str, catg: String) -> Result<MasterImage
         index.map(|index| planes.swap_remove(index)).ok_or_else(|| lacks(name, part))
     };
     let value = take("FLUX")?;
+    let exptime = value.header.real("EXPTIME").ok();
     let PlaneArray::F32(flux) = value.data else { return Err(lacks(name, "FLUX")) };
     let PlaneArray::I32(flags) = take("FLAGS")?.data else { return Err(lacks(name, "FLAGS")) };
     // a map of bad pixels has no noise
@@ -49,7 +50,7 @@ fn image(mut planes: Vec<Plane>, name: &str, catg: String) -> Result<MasterImage
             (errors.mapv_into(|error| error * error), value.header.real("ESO QC RAW RON").ok())
         }
     };
-    Ok(MasterImage { catg, value: flux, variance, flags, ron })
+    Ok(MasterImage { catg, value: flux, variance, flags, ron, exptime })
 }
 
 fn maps(planes: Vec<Plane>, name: &str, catg: String) -> Result<MasterMaps, ProductError> {

@@ -32,6 +32,8 @@ pub struct MasterImage {
     pub flags: Array2<i32>,
     /// Read noise in electrons that was measured when the master was made.
     pub ron: Option<f64>,
+    /// Exposure time of the frames it was made of, s; `None` when its header does not say.
+    pub exptime: Option<f64>,
 }
 
 /// A calibration table in memory: `DISP_TAB`, `ORDER_TAB`.

@@ -15,7 +15,7 @@ const HALF_SLIT: f64 = 6.0;
 /// Terms along the slit: Legendre polynomials of degree 1 and 2.
 const ALONG: usize = 2;
 /// Terms along the order of the lighting, of the scattered light and of the lean.
-const LIGHTING: usize = 8;
+const LIGHTING: usize = 4;
 const SCATTERED: usize = 3;
 const LEAN: usize = 3;
 const UNKNOWNS: usize = ALONG * (LIGHTING + SCATTERED + LEAN);
@@ -47,11 +47,7 @@ fn along(slit: f64) -> [f64; ALONG] {
 /// The first polynomials of Legendre of the place along the order.
 fn across<const N: usize>(u: f64, rows: f64) -> [f64; N] {
     let t = (2.0 * u / rows - 1.0).clamp(-1.0, 1.0);
-    let mut all = [1.0; 8];
-    all[1] = t;
-    for k in 2..8 {
-        all[k] = ((2 * k - 1) as f64 * t * all[k - 1] - (k - 1) as f64 * all[k - 2]) / k as f64;
-    }
+    let all = [1.0, t, 1.5 * t * t - 0.5, t * (2.5 * t * t - 1.5)];
     std::array::from_fn(|k| all.get(k).copied().unwrap_or(0.0))
 }
 
@@ -123,7 +119,7 @@ pub(super) fn fit(pixels: &[Pixel], spline: &Spline, rows: usize) -> (Modes, Lea
         let sigma = pixel.weight.sqrt();
         level += sky.abs();
         let along = along(pixel.slit);
-        let across = across::<8>(pixel.u, rows);
+        let across = across::<4>(pixel.u, rows);
         let mut row = [0.0; UNKNOWNS];
         let mut k = 0;
         for (light, terms) in [(sky, LIGHTING), (1.0, SCATTERED), (slope, LEAN)] {

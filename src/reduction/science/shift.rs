@@ -41,12 +41,23 @@ pub struct Group {
 /// Shift of an order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderShift {
-    /// Rows by which its lines lie farther along than the map says.
+    /// Rows by which its lines lie farther along than the map says, mid order.
     pub rows: f64,
+    /// Change of that from its first row to its last, the same for all orders of an arm.
+    pub slope: f64,
+    /// Rows of the order.
+    length: f64,
     /// Standard error.
     pub error: f64,
     /// Groups of lines of this order; none when only other orders tell.
     pub groups: Vec<Group>,
+}
+
+impl OrderShift {
+    /// Rows by which a line at this row lies farther along than the map says.
+    pub fn at(&self, row: f64) -> f64 {
+        self.rows + self.slope * (row / self.length - 0.5)
+    }
 }
 
 /// Shifts of all orders of an arm.
@@ -102,7 +113,7 @@ pub fn find(orders: &[(&Spline, &Rows)], list: &[SkyLine], options: &ShiftOption
     for (k, window) in &windows {
         groups[*k].extend(window.measure(&patterns[*k], orders[*k].1, best, options));
     }
-    combine(groups)
+    combine(groups, &orders.iter().map(|(_, rows)| rows.len() as f64).collect::<Vec<f64>>())
 }
 
 /// Lines of the list in an order, as the slit shows them.
@@ -302,7 +313,7 @@ struct Fit {
 }
 
 /// Orders from their groups, the arm from its orders.
-fn combine(mut groups: Vec<Vec<Group>>) -> Option<ArmShift> {
+fn combine(mut groups: Vec<Vec<Group>>, lengths: &[f64]) -> Option<ArmShift> {
     let mut all: Vec<f64> = groups.iter().flatten().map(|group| group.shift).collect();
     if all.len() < FEWEST {
         return None;
@@ -313,24 +324,53 @@ fn combine(mut groups: Vec<Vec<Group>>) -> Option<ArmShift> {
     groups.iter_mut().flatten().for_each(|group| {
         group.out = (group.shift - middle).abs() > 5.0 * spread.hypot(group.error);
     });
-    let (sum, weight) = mean(groups.iter().flatten());
+    let slope = slope(&groups, lengths);
+    // as if all groups lay mid order
+    let levelled: Vec<Vec<Group>> = groups
+        .iter()
+        .zip(lengths)
+        .map(|(groups, length)| {
+            let level = |group: &Group| Group { shift: group.shift - slope * (group.row / length - 0.5), ..*group };
+            groups.iter().map(level).collect()
+        })
+        .collect();
+    let (sum, weight) = mean(levelled.iter().flatten());
     let arm = sum / weight;
     if !arm.is_finite() {
         return None;
     }
+    let prior = 1.0 / (SPREAD * SPREAD);
     let orders: Vec<OrderShift> = groups
         .into_iter()
-        .map(|groups| {
-            let (sum, weight) = mean(groups.iter());
-            let prior = 1.0 / (SPREAD * SPREAD);
+        .zip(levelled.iter().zip(lengths))
+        .map(|(groups, (levelled, length))| {
+            let (sum, weight) = mean(levelled.iter());
             let rows = (sum + prior * arm) / (weight + prior);
-            OrderShift { rows, error: (1.0 / (weight + prior)).sqrt(), groups }
+            OrderShift { rows, slope, length: *length, error: (1.0 / (weight + prior)).sqrt(), groups }
         })
         .collect();
     let told: Vec<f64> = orders.iter().filter(|order| !order.groups.is_empty()).map(|order| order.rows).collect();
     let scatter = told.iter().map(|rows| (rows - arm).powi(2)).sum::<f64>() / told.len().max(1) as f64;
     let error = (1.0 / weight + scatter / told.len().max(1) as f64).sqrt();
     Some(ArmShift { rows: arm, error, orders })
+}
+
+/// Change of the shift along the orders, all of them together; nothing when it is within its error.
+fn slope(groups: &[Vec<Group>], lengths: &[f64]) -> f64 {
+    let (mut up, mut down) = (0.0, 1.0 / (SPREAD * SPREAD));
+    for (groups, length) in groups.iter().zip(lengths) {
+        let used: Vec<&Group> = groups.iter().filter(|group| !group.out).collect();
+        let weight: f64 = used.iter().map(|group| group.error.powi(-2)).sum();
+        let mean = |of: &dyn Fn(&Group) -> f64| used.iter().map(|g| of(g) * g.error.powi(-2)).sum::<f64>() / weight;
+        let (place, shift) = (mean(&|group| group.row / length), mean(&|group| group.shift));
+        for group in used {
+            let (x, weight) = (group.row / length - place, group.error.powi(-2));
+            up += weight * x * (group.shift - shift);
+            down += weight * x * x;
+        }
+    }
+    let slope = up / down;
+    if slope.abs() > 3.0 / down.sqrt() { slope } else { 0.0 }
 }
 
 fn mean<'a>(groups: impl Iterator<Item = &'a Group>) -> (f64, f64) {
