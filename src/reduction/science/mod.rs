@@ -7,6 +7,7 @@
 //! What never lives here: file names, headers, flux standards, the join of orders and arms ([`super::spectrum`]).
 
 mod boxcar;
+pub mod align;
 pub mod cosmic;
 pub mod exposure;
 pub mod extract;
