@@ -7,6 +7,7 @@
 //! What never lives here: file names, headers, flux standards, the join of orders and arms ([`super::spectrum`]).
 
 mod boxcar;
+pub mod align;
 pub mod cosmic;
 pub mod exposure;
 pub mod extract;
@@ -14,10 +15,12 @@ pub mod field;
 pub mod hidden;
 pub mod joint;
 pub mod modes;
+pub mod nodding;
 pub mod pair;
 pub mod prepare;
 pub mod profile;
 pub mod refraction;
+pub mod repeats;
 pub mod rows;
 mod shape;
 pub mod shift;
