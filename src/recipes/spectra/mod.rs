@@ -123,19 +123,29 @@ pub struct Extracted {
     pub exposed: Exposed,
     /// Sources, the target first.
     pub sources: Vec<Source>,
-    /// Pixels of the orders with the sky taken off, for the spectrum in two dimensions; empty for none.
-    pub light: Vec<OrderLight>,
 }
 
-/// Make the products of extracted spectra.
+/// As [`finish_with_light`], without the spectrum in two dimensions.
+pub fn finish(
+    recipe: &'static str,
+    extracted: &Extracted,
+    calibrations: &[MasterTable],
+    parameters: &SpectraParameters,
+) -> Result<RecipeOutput, RecipeError> {
+    finish_with_light(recipe, extracted, &[], calibrations, parameters)
+}
+
+/// Make the products of extracted spectra. `light` are the pixels of the orders with the sky taken off, for the spectrum in two
+/// dimensions; none makes none.
 ///
 /// Tables: for every source the orders and the merged spectrum in electrons, and the calibrated spectrum when a response
 /// serves; for a standard its response and efficiency. Images: the rectified spectrum. Metrics are those of the target.
 /// `recipe` is named in errors. `calibrations` are the tables among the inputs, of which `RESP_TAB`s are used. What cannot be
 /// made is left out with a remark that says why.
-pub fn finish(
+pub fn finish_with_light(
     recipe: &'static str,
     extracted: &Extracted,
+    light: &[OrderLight],
     calibrations: &[MasterTable],
     parameters: &SpectraParameters,
 ) -> Result<RecipeOutput, RecipeError> {
@@ -179,7 +189,7 @@ pub fn finish(
         output.qc.extend(metrics::of_response(&calibration.response));
     }
     if let Some((source, _)) = target {
-        output.products.extend(plane::rectified(extracted, source, calibration.as_ref(), parameters));
+        output.products.extend(plane::rectified(exposed, light, source, calibration.as_ref(), parameters));
     }
     Ok(output)
 }

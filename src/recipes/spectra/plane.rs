@@ -1,11 +1,11 @@
 //! The rectified spectrum as an image product.
 
 use super::calibration::Calibration;
-use super::{Extracted, Source, SpectraParameters};
+use super::{Exposed, Source, SpectraParameters};
 use crate::recipes::contract::{ProductCard, ProductImage};
 use crate::reduction::spectrum::calibrate;
 use crate::reduction::spectrum::order::OrderSpectrum;
-use crate::reduction::spectrum::rectified::{SlitGrid, rectify};
+use crate::reduction::spectrum::rectified::{OrderLight, SlitGrid, rectify};
 use crate::reduction::spectrum::resample::{Grid, LIGHT};
 
 /// Half the length of the slit, arcsec.
@@ -18,24 +18,24 @@ const COUNTS: &str = "electron s-1 nm-1 arcsec-1";
 /// The rectified spectrum on the grid of the merged one; `None` when no pixels were handed over, or no order has light of the
 /// lamp. The blaze is that of the target's orders.
 pub fn rectified(
-    extracted: &Extracted,
+    exposed: &Exposed,
+    light: &[OrderLight],
     target: &Source,
     calibration: Option<&Calibration>,
     parameters: &SpectraParameters,
 ) -> Option<ProductImage> {
-    let exposed = &extracted.exposed;
     let lamps: Vec<Lamp> =
         target.orders.iter().filter_map(|order| Lamp::of(&order.spectrum, parameters.least_blaze)).collect();
     let from = lamps.iter().filter_map(|lamp| lamp.range()).map(|range| range[0]).reduce(f64::min)?;
     let to = lamps.iter().filter_map(|lamp| lamp.range()).map(|range| range[1]).reduce(f64::max)?;
-    if extracted.light.is_empty() {
+    if light.is_empty() {
         return None;
     }
     let step = parameters.step(exposed.arm);
     let grid = Grid::logarithmic(step, [from, to]);
     let cells = (2.0 * HALF_SLIT / parameters.slit_step).round().max(1.0);
     let slit = SlitGrid { from: -HALF_SLIT, step: 2.0 * HALF_SLIT / cells, cells: cells as usize };
-    let made = rectify(&extracted.light, &grid, slit, |order, wavelength| {
+    let made = rectify(light, &grid, slit, |order, wavelength| {
         let lamp = lamps.iter().find(|lamp| lamp.order == order)?.at(wavelength)?;
         let factor = match calibration {
             Some(found) => calibrate::factor(&found.response, order, wavelength, found.airmass)?[0] / UNIT.0,

@@ -25,7 +25,7 @@ fn exposed(maker: &Maker, object: &str, slit: &str, standard: bool) -> Exposed {
     }
 }
 
-fn extracted(maker: &Maker, exposed: Exposed, flux: impl Fn(f64) -> f64) -> Extracted {
+fn extracted(maker: &Maker, exposed: Exposed, flux: impl Fn(f64) -> f64) -> (Extracted, OrderLight) {
     let order =
         |spectrum: OrderSpectrum| SourceOrder { across: vec![400.0; spectrum.len()], fwhm: Some(0.8), spectrum };
     let orders: Vec<SourceOrder> = maker.orders(flux, |_| 1.0).into_iter().map(order).collect();
@@ -43,7 +43,7 @@ fn extracted(maker: &Maker, exposed: Exposed, flux: impl Fn(f64) -> f64) -> Extr
         variance: Array2::from_elem(shape, 25.0),
         flags: Array2::zeros(shape),
     };
-    Extracted { exposed, sources: vec![Source { slit: 0.6, orders }], light: vec![light] }
+    (Extracted { exposed, sources: vec![Source { slit: 0.6, orders }] }, light)
 }
 
 fn parameters() -> SpectraParameters {
@@ -53,7 +53,7 @@ fn parameters() -> SpectraParameters {
 fn standard_star() -> RecipeOutput {
     let maker = Maker { bin: 2, seed: Some(3), exptime: 120.0, airmass: 1.1 };
     let star = standards::find(None, 60_000.0, &["GD71"]).unwrap();
-    let input = extracted(&maker, exposed(&maker, "GD-71", "SLIT5.0", true), |w| star.flux(w, 60.0, 0.0));
+    let (input, _) = extracted(&maker, exposed(&maker, "GD-71", "SLIT5.0", true), |w| star.flux(w, 60.0, 0.0));
     finish("stare_std", &input, &[], &parameters()).unwrap()
 }
 
@@ -97,7 +97,7 @@ fn a_standard_gives_its_response_and_its_own_flux_back() {
 fn science_is_calibrated_by_a_response_or_says_why_not() {
     let response = master(&standard_star());
     let maker = Maker { bin: 1, seed: Some(9), exptime: 900.0, airmass: 1.3 };
-    let science = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 5e-15);
+    let (science, _) = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 5e-15);
     let output = finish("stare", &science, std::slice::from_ref(&response), &parameters()).unwrap();
     assert_eq!(categories(&output), ["EXTRACTED_ORDERS", "EXTRACTED_MERGED", "FLUXCAL"], "{:?}", output.remarks);
     let merged = &output.spectra[0];
@@ -128,7 +128,7 @@ fn science_is_calibrated_by_a_response_or_says_why_not() {
 #[test]
 fn an_unknown_standard_is_extracted_without_a_response() {
     let maker = Maker { bin: 4, seed: Some(3), exptime: 120.0, airmass: 1.1 };
-    let input = extracted(&maker, exposed(&maker, "HD 1", "SLIT5.0", true), |_| 1e-13);
+    let (input, _) = extracted(&maker, exposed(&maker, "HD 1", "SLIT5.0", true), |_| 1e-13);
     let output = finish("stare_std", &input, &[], &parameters()).unwrap();
     assert_eq!(categories(&output), ["EXTRACTED_ORDERS", "EXTRACTED_MERGED"]);
     assert!(output.remarks[0].contains("HD 1"), "{:?}", output.remarks);
@@ -140,8 +140,9 @@ fn an_unknown_standard_is_extracted_without_a_response() {
 #[test]
 fn the_plane_has_the_light_of_the_spectrum() {
     let maker = Maker { bin: 4, seed: None, exptime: 600.0, airmass: 1.2 };
-    let science = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 4e-15);
-    let output = finish("stare", &science, &[master(&standard_star())], &parameters()).unwrap();
+    let (science, light) = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 4e-15);
+    let response = [master(&standard_star())];
+    let output = finish_with_light("stare", &science, &[light], &response, &parameters()).unwrap();
     let [plane] = output.products.as_slice() else { panic!("{:?}", output.remarks) };
     assert_eq!((plane.value.nrows(), plane.unit.as_str()), (48, "10**-17 erg s-1 cm-2 Angstrom-1 arcsec-1"));
     let card = |name: &str| plane.cards.iter().find(|card| card.keyword == name).unwrap().value.clone();
