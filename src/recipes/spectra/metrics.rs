@@ -36,7 +36,7 @@ pub fn of_target(
         qc.push(of_order(&order.name, metric("SNR MEDIAN", signal_to_noise(order), dark, "", snr)));
     }
     let few = "fewer than 50 samples in a row are good";
-    qc.push(metric("NOISE RATIO", noise_over_error(orders), few, "", "noise of the samples over their errors"));
+    qc.push(metric("DERSNR RATIO", noise_over_error(orders), few, "", "noise of the samples over their errors"));
     qc.push(QcMetric::measured("NOISE INFLATION", merged.inflation, "", "error of sums over that of single samples"));
     let ratio = optimal_over_boxcar(source.orders.iter().map(|order| &order.spectrum));
     let faint = "the source is too faint to compare both extractions";

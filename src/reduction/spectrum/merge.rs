@@ -141,9 +141,9 @@ pub fn compare(bluer: &Part, redder: &Part, grid: &Grid, without: &[[f64; 2]]) -
     }
     let centres = grid.centres();
     let (mut pairs, mut inflation) = (Vec::new(), Vec::new());
-    for bin in start..end {
+    for (bin, centre) in centres.iter().enumerate().take(end).skip(start) {
         let (Some(a), Some(b)) = (bluer.place(bin), redder.place(bin)) else { continue };
-        let left_out = without.iter().any(|range| (range[0]..=range[1]).contains(&centres[bin]));
+        let left_out = without.iter().any(|range| (range[0]..=range[1]).contains(centre));
         if left_out || bluer.weight[a] <= 0.0 || redder.weight[b] <= 0.0 {
             continue;
         }
