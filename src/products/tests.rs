@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use ndarray::{Array2, array};
 
 use super::*;
-use crate::fits::{Header, scan, verify_checksums};
+use crate::fits::{Header, read_planes, scan, verify_checksums};
 use crate::recipes::tables::{Column, Table};
 use crate::recipes::{MapPlane, ProductCard, ProductImage, ProductMaps, ProductTable, RecipeInput, RecipeOutput};
 
