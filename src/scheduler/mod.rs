@@ -12,6 +12,7 @@ pub mod book;
 pub mod executor;
 pub mod joblog;
 mod orphans;
+mod science;
 pub mod store;
 
 use std::sync::Arc;
@@ -26,10 +27,11 @@ use self::attempt::{AttemptError, Order, OrderedFile, OrderedFrame, OrderedMaste
 use self::executor::Executor;
 use self::store::StoreError;
 use crate::association::Rules;
+use crate::catalogue::acts::{GATE, REFUSED};
 use crate::catalogue::jobs::{Job, JobChange};
 use crate::catalogue::products::{JudgedMetric, NewProduct};
-use crate::catalogue::{Catalogue, CatalogueError, JobId};
-use crate::config::{Policy, SchedulerConfig, Workspace};
+use crate::catalogue::{Catalogue, CatalogueError, JobId, ProductId, WriteTx};
+use crate::config::{Policy, ReleaseConfig, SchedulerConfig, Workspace};
 use crate::fault::{Classified, FaultClass, chain};
 use crate::quality::{Limits, Verdict};
 
@@ -43,8 +45,8 @@ pub struct Recipients {
     pub archives: Vec<String>,
     /// Names of health monitors.
     pub monitors: Vec<String>,
-    /// Products wait for an operator.
-    pub gatekeeper: bool,
+    /// Which products wait for an operator.
+    pub release: ReleaseConfig,
 }
 
 /// Why the scheduler could not do its own work.
@@ -244,6 +246,8 @@ impl Scheduler {
             raw: raw.collect(),
             masters: masters.collect(),
             header: self.catalogue.first_header(job.id).await?.unwrap_or_default(),
+            revision: u32::try_from(self.catalogue.earlier_revisions(job.set_id, job.id).await? + 1)
+                .unwrap_or(u32::MAX),
         })
     }
 
@@ -273,7 +277,6 @@ impl Scheduler {
     async fn commit(&self, job: &Job, outcome: Outcome) -> Result<(), SchedulerError> {
         let Outcome { reduced, products, at_us } = outcome;
         let failed_qc = reduced.verdict == Verdict::Fail;
-        let archive_state = if failed_qc || self.recipients.gatekeeper { "held" } else { "queued" };
         let remarks = serde_json::to_string(&reduced.output.remarks)
             .map_err(|source| CatalogueError::Content { what: "remarks", source })?;
         let log = joblog::take(job.id.0);
@@ -286,9 +289,7 @@ impl Scheduler {
         }
         for product in &products {
             let id = tx.put_product(job.id, job.set_id, product, reduced.verdict).await?;
-            for archive in &self.recipients.archives {
-                tx.enqueue_archive(archive, id, job.id, archive_state).await?;
-            }
+            self.offer(&mut tx, job.id, id, product, failed_qc).await?;
             tx.dirty_sets_for(product, &self.rules.users_of(&job.recipe), self.serves_from(product.mjd)).await?;
         }
         for monitor in &self.recipients.monitors {
@@ -310,6 +311,35 @@ impl Scheduler {
         tracing::info!(state, products = products.len(), "job ended");
         for product in self.catalogue.products_of(job.id).await? {
             store::show(&self.workspace, &product)?;
+        }
+        Ok(())
+    }
+
+    /// Queue a product for every archive, or hold it before them: the archive would refuse it, its metrics are out of
+    /// range, or the stream is not open yet.
+    async fn offer(
+        &self,
+        tx: &mut WriteTx,
+        job: JobId,
+        id: ProductId,
+        product: &NewProduct,
+        failed_qc: bool,
+    ) -> Result<(), CatalogueError> {
+        let (prodcatg, findings) = product
+            .claim
+            .as_ref()
+            .map_or(("", [].as_slice()), |claim| (claim.prodcatg.as_str(), claim.findings.as_slice()));
+        let refused = format!("it fails Phase 3 validation: {}", findings.join("; "));
+        for archive in &self.recipients.archives {
+            if !findings.is_empty() {
+                tx.hold_archive(archive, id, job, REFUSED, &refused).await?;
+            } else if failed_qc {
+                tx.enqueue_archive(archive, id, job, "held").await?;
+            } else if self.recipients.release.holds(prodcatg) {
+                tx.hold_archive(archive, id, job, GATE, "it waits for `soxsd release` (release.gatekeeper)").await?;
+            } else {
+                tx.enqueue_archive(archive, id, job, "queued").await?;
+            }
         }
         Ok(())
     }

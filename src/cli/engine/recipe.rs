@@ -145,7 +145,7 @@ fn order(recipe: &str, parameters: toml::Table, entries: &[SofEntry], rules: &Ch
     let set_name = names::stem(&first.meta, &rule.token);
     let header = header.clone();
     let raw = raw.into_iter().map(|(frame, _)| frame).collect();
-    Ok(Order { recipe: recipe.to_string(), parameters, ordered: now, set_name, raw, masters, header })
+    Ok(Order { recipe: recipe.to_string(), parameters, ordered: now, set_name, raw, masters, header, revision: 1 })
 }
 
 fn frame(

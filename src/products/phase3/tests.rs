@@ -202,6 +202,11 @@ fn rectified() -> ProductImage {
         ProductCard::real("CRVAL1", 500.0, ""),
         ProductCard::real("CRPIX1", 1.0, ""),
         ProductCard::real("CD1_1", 0.02, ""),
+        ProductCard::text("CTYPE2", "LINEAR", "slit"),
+        ProductCard::text("CUNIT2", "arcsec", ""),
+        ProductCard::real("CRVAL2", -5.0, ""),
+        ProductCard::real("CRPIX2", 1.0, ""),
+        ProductCard::real("CD2_2", 0.25, ""),
     ];
     image
 }
