@@ -103,7 +103,10 @@ fn fit(need: &Need, steps: &[f64], policy: Policy, data: Wanted<'_>, candidate: 
         }
     }
     let days = data.mjd - candidate.mjd;
-    if policy == Policy::Newest && days < 0.0 {
+    if need.same_night && night(data.mjd) != night(candidate.mjd) {
+        return refuse("same night", format!("{:.2} d away, of another night than the data", days.abs()));
+    }
+    if policy == Policy::Newest && days < 0.0 && !need.same_night {
         return refuse("not later than the data", format!("taken {:.2} d after the data", -days));
     }
     let distance = days.abs();
@@ -120,6 +123,12 @@ fn fit(need: &Need, steps: &[f64], policy: Policy, data: Wanted<'_>, candidate: 
     }
     let unlike = need.prefer.iter().map(|key| unlikeness(data.keys.get(key), candidate.keys.get(key))).sum();
     Ok(Fit { unlike, level: if policy == Policy::Peer { 0 } else { level }, distance })
+}
+
+/// Number of the night that a Modified Julian Date belongs to; nights change at 15 h UT, as [`crate::instrument::Night`]
+/// has them.
+fn night(mjd: f64) -> i64 {
+    (mjd - 15.0 / 24.0).floor() as i64
 }
 
 fn matches(need: &Need, data: Wanted<'_>, candidate: &Candidate, key: &str) -> bool {
@@ -261,6 +270,22 @@ mod tests {
         let peer = order(Policy::Peer, &candidates);
         assert_eq!(peer[0].0, 3);
         assert!(peer.iter().all(|(_, outcome)| outcome.is_ok()), "the reference knows no limit: {peer:?}");
+    }
+
+    #[test]
+    fn partners_of_one_night_serve_although_they_came_later() {
+        let mut need = need();
+        (need.same_night, need.required) = (true, false);
+        let ours = keys(json!({"read_mode": "1", "binning": "1x1", "exptime": 10.0}));
+        // 21 h UT; the night changes at 15 h UT
+        let data = Wanted { set: SetId(99), arm: Arm::Vis, keys: &ours, mjd: 100.875 };
+        let outcome = |mjd: f64| {
+            let candidate = candidate(1, mjd, "1x1", 10.0);
+            judge(&need, &STEPS, Policy::Newest, data, &[&candidate]).remove(0).outcome.map_err(|refusal| refusal.rule)
+        };
+        assert!(outcome(100.9).is_ok() && outcome(100.63).is_ok() && outcome(101.6).is_ok());
+        assert_eq!(outcome(100.62), Err("same night".to_string()));
+        assert_eq!(outcome(101.63), Err("same night".to_string()));
     }
 
     #[test]

@@ -48,17 +48,16 @@ struct NeedStory<'a> {
 }
 
 impl NeedStory<'_> {
-    /// The best master that exists, and the best that is still being made if that would be better.
-    fn best(&self) -> (Option<&Candidate>, Option<&Candidate>) {
+    /// The best masters that exist, as many as are wanted, and the best that is still being made if it would be among them.
+    fn best(&self) -> (Vec<ProductId>, Option<&Candidate>) {
         let eligible = || {
             self.judged
                 .iter()
                 .filter(|judged| judged.outcome.is_ok())
                 .filter_map(|j| self.candidates.get(j.index).copied())
         };
-        let first = eligible().next();
-        let existing = eligible().find(|candidate| candidate.product.is_some());
-        let coming = first.filter(|candidate| candidate.product.is_none());
+        let existing = eligible().filter_map(|candidate| candidate.product).take(self.need.count).collect();
+        let coming = eligible().take(self.need.count).find(|candidate| candidate.product.is_none());
         (existing, coming)
     }
 
@@ -99,22 +98,21 @@ impl Association {
             let (existing, coming) = story.best();
             let better_deadline = deadline(self.config.wait_for_better_s);
             let master_deadline = deadline(self.config.wait_for_master_s);
-            let mut chosen = None;
+            let mut chosen = Vec::new();
             let mut awaited = None;
-            match (existing, coming) {
-                (_, Some(coming))
-                    if now < better_deadline || (existing.is_none() && need.required && now < master_deadline) =>
+            match (existing.first().copied(), coming) {
+                (first, Some(coming))
+                    if now < better_deadline || (first.is_none() && need.required && now < master_deadline) =>
                 {
                     awaited = Some(coming.set);
-                    let until = if existing.is_none() && need.required { master_deadline } else { better_deadline };
+                    let until = if first.is_none() && need.required { master_deadline } else { better_deadline };
                     wait(&mut choice, format!("{}: set {} is being reduced", need.catg(arm), coming.set), until);
                     choice.awaited.push(coming.set);
                 }
-                (Some(existing), _) => {
-                    chosen = existing.product;
-                    let level = existing.product.and_then(|product| story.level_of(product));
-                    choice.level = choice.level.max(level);
-                    choice.masters.extend(existing.product);
+                (Some(first), _) => {
+                    choice.level = choice.level.max(story.level_of(first));
+                    choice.masters.extend(&existing);
+                    chosen = existing;
                 }
                 (None, _) if need.required && now < master_deadline => {
                     wait(&mut choice, format!("{}: none is there or being made", need.catg(arm)), master_deadline);
@@ -124,7 +122,7 @@ impl Association {
                 }
                 (None, _) => {}
             }
-            choice.candidates.extend(recorded(&story, arm, chosen, awaited));
+            choice.candidates.extend(recorded(&story, arm, &chosen, awaited));
         }
         Ok(choice)
     }
@@ -213,12 +211,12 @@ fn wait(choice: &mut Choice, what: String, until: i64) {
 }
 
 /// What to record of a need: the eligible ones in rank, then the nearest refused ones.
-fn recorded(story: &NeedStory<'_>, arm: Arm, chosen: Option<ProductId>, awaited: Option<SetId>) -> Vec<NewCandidate> {
+fn recorded(story: &NeedStory<'_>, arm: Arm, chosen: &[ProductId], awaited: Option<SetId>) -> Vec<NewCandidate> {
     let (mut eligible, mut refused) = (0, 0);
     let mut records = Vec::new();
     for judged in &story.judged {
         let Some(candidate) = story.candidates.get(judged.index) else { continue };
-        let is_chosen = candidate.product.is_some() && candidate.product == chosen;
+        let is_chosen = candidate.product.is_some_and(|product| chosen.contains(&product));
         let is_awaited = candidate.product.is_none() && Some(candidate.set) == awaited;
         let (verdict, rule, reason, level) = match &judged.outcome {
             Ok(fit) if is_chosen => ("chosen", "best rank", rank_text(fit), Some(fit.level as i64)),

@@ -11,6 +11,9 @@ use crate::instrument::Arm;
 /// The shipped rules.
 pub const BUILTIN: &str = include_str!("../../config/association.toml");
 
+/// Most masters of one category that a recipe may be given: each is held in memory.
+const MOST_MASTERS: usize = 8;
+
 /// What is wrong with the rules.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
@@ -101,6 +104,12 @@ pub struct Need {
     /// Whether the recipe cannot run without it.
     #[serde(default = "yes")]
     pub required: bool,
+    /// Most masters that are taken, the best ones first: more than one where a recipe weighs what several say.
+    #[serde(default = "one")]
+    pub count: usize,
+    /// Only masters of the data's own night serve, and those taken after the data too: partners of one calibration block.
+    #[serde(default)]
+    pub same_night: bool,
     /// Name of the validity steps.
     pub validity: String,
 }
@@ -225,6 +234,13 @@ impl Rules {
         self.validity.get(validity).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// How masters of a category (PRO CATG without the arm) are taken: whether any need takes those of its own night, and
+    /// the most that one takes.
+    pub fn taken(&self, master: &str) -> (bool, usize) {
+        let needs = self.recipes.iter().flat_map(|rule| &rule.needs).filter(|need| need.master == master);
+        needs.fold((false, 1), |(night, most), need| (night || need.same_night, most.max(need.count)))
+    }
+
     /// Recipes that need products of a category from a recipe.
     pub fn users_of(&self, maker: &str) -> Vec<String> {
         self.recipes
@@ -263,6 +279,9 @@ impl Rules {
         if steps.is_empty() || !steps.is_sorted() || steps.iter().any(|days| !(days.is_finite() && *days > 0.0)) {
             return Err(format!("need {}: validity {:?} must name rising steps in days", need.master, need.validity));
         }
+        if !(1..=MOST_MASTERS).contains(&need.count) {
+            return Err(format!("need {}: count = {} must be from 1 to {MOST_MASTERS}", need.master, need.count));
+        }
         for from in &need.from {
             let makes = self.recipe(from).is_some_and(|maker| maker.makes.contains(&need.master));
             if !makes {
@@ -292,6 +311,10 @@ fn yes() -> bool {
     true
 }
 
+fn one() -> usize {
+    1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,7 +330,7 @@ mod tests {
         assert!(rules.users_of("mbias").contains(&"disp_solution".to_string()));
         let science = rules.recipe("nod").expect("nod");
         let masters: Vec<&str> = science.needs_of(Arm::Nir).map(|need| need.master.as_str()).collect();
-        assert_eq!(masters, ["MASTER_DARK", "MASTER_FLAT", "DISP_IMAGE", "RESP_TAB"]);
+        assert_eq!(masters, ["MASTER_DARK", "MASTER_FLAT", "BP_MAP", "DISP_IMAGE", "RESP_TAB"]);
     }
 
     #[test]
@@ -315,6 +338,9 @@ mod tests {
         let unknown = BUILTIN.replace("keys = [\"kind\", \"read_mode\", \"binning\", \"gain\"]", "keys = [\"speed\"]");
         let error = Rules::parse(&unknown, "a.toml").expect_err("unknown key").to_string();
         assert!(error.contains("mbias") && error.contains("\"speed\"") && error.contains("read_mode"), "{error}");
+        let greedy = BUILTIN.replace("count = 3", "count = 500");
+        let error = Rules::parse(&greedy, "a.toml").expect_err("too many").to_string();
+        assert!(error.contains("mflat") && error.contains("BP_MAP") && error.contains("from 1 to 8"), "{error}");
         let error = Rules::parse("[validity]\ndaily = 3", "a.toml").expect_err("wrong type").to_string();
         assert!(error.contains("a.toml") && error.contains("line 2"), "{error}");
     }

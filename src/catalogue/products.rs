@@ -5,6 +5,17 @@ use sqlx::FromRow;
 use super::{Catalogue, During, JobId, ProductId, Result, SetId, WriteTx};
 use crate::quality::{QcMetric, QcValue, Verdict};
 
+/// The data that a new master could serve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reach {
+    /// Earliest data.
+    pub from_mjd: f64,
+    /// Latest data.
+    pub to_mjd: f64,
+    /// Data that have chosen so many newer masters with the same keys do not want this one.
+    pub enough: i64,
+}
+
 /// A product that was written to the store.
 #[derive(Clone, Debug)]
 pub struct NewProduct {
@@ -328,24 +339,25 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Sets that a new master could serve must be planned again: sets of these recipes from `from_mjd` on, but for those
-    /// that have chosen a newer master with the same keys. Minus infinity: all, since a newer one need not be better.
-    pub async fn dirty_sets_for(&mut self, master: &NewProduct, recipes: &[String], from_mjd: f64) -> Result<()> {
+    /// Sets that a new master could serve must be planned again: sets of these recipes in its reach, but for those that
+    /// have chosen enough newer masters with the same keys.
+    pub async fn dirty_sets_for(&mut self, master: &NewProduct, recipes: &[String], reach: Reach) -> Result<()> {
         for recipe in recipes {
             sqlx::query(
                 "UPDATE frame_set SET dirty = dirty + 1
-                 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND n_frames > 0 AND NOT EXISTS (
-                     SELECT 1 FROM job j JOIN candidate c ON c.job_id = j.id JOIN product p ON p.id = c.product_id
+                 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND mjd_first <= ?7 AND n_frames > 0 AND ?8 > (
+                     SELECT count(*) FROM job j JOIN candidate c ON c.job_id = j.id JOIN product p ON p.id = c.product_id
                      WHERE j.set_id = frame_set.id AND j.state <> 'superseded' AND c.need = ?4 AND c.verdict = 'chosen'
-                       AND ?7 AND p.keys = ?5 AND p.mjd > ?6)",
+                       AND p.keys = ?5 AND p.mjd > ?6)",
             )
             .bind(recipe)
             .bind(&master.arm)
-            .bind(from_mjd)
+            .bind(reach.from_mjd)
             .bind(&master.catg)
             .bind(&master.keys)
             .bind(master.mjd)
-            .bind(from_mjd.is_finite())
+            .bind(reach.to_mjd)
+            .bind(reach.enough)
             .execute(&mut *self.tx)
             .await
             .during("mark the sets that a master could serve")?;
@@ -353,7 +365,8 @@ impl WriteTx {
         Ok(())
     }
 
-    /// The sets that could use what a set makes must be planned again, because it makes nothing.
+    /// The sets that could use what a set makes must be planned again, because it makes nothing. From a day before it:
+    /// partners of one night may come in any order.
     pub async fn dirty_users_of(&mut self, maker: SetId, recipes: &[String]) -> Result<()> {
         let maker: Option<(String, f64)> = sqlx::query_as("SELECT arm, mjd_first FROM frame_set WHERE id = ?1")
             .bind(maker)
@@ -365,7 +378,7 @@ impl WriteTx {
             sqlx::query("UPDATE frame_set SET dirty = dirty + 1 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND n_frames > 0")
                 .bind(recipe)
                 .bind(&arm)
-                .bind(mjd)
+                .bind(mjd - 1.0)
                 .execute(&mut *self.tx)
                 .await
                 .during("mark the sets that wait for a master")?;

@@ -3,6 +3,7 @@
 //! What lives here: types and the checked data files behind them (`config/classification.toml`,
 //! `calibrations/detectors.toml`, `calibrations/format_*.toml`). What never lives here: files, databases, pixels.
 
+pub mod airglow;
 pub mod classification;
 pub mod detector;
 pub mod format;

@@ -41,8 +41,38 @@ impl Banded {
         }
     }
 
+    /// Add one measurement that depends on the four parameters from `first` on: what [`Banded::add`] does, for cubic
+    /// splines, which have millions of pixels. Nothing is added when the four do not exist or the band is narrower.
+    pub fn add_four(&mut self, first: usize, factors: &[f64; 4], value: f64, weight: f64) {
+        if first + 4 > self.n || self.width < 3 {
+            return;
+        }
+        let w = self.width + 1;
+        for i in 0..4 {
+            let scaled = factors[i] * weight;
+            self.right[first + i] += scaled * value;
+            let row = &mut self.band[(first + i) * w..(first + i) * w + i + 1];
+            for (d, cell) in row.iter_mut().enumerate() {
+                *cell += scaled * factors[i - d];
+            }
+        }
+    }
+
     /// Parameters; `None` when the measurements do not determine them.
     pub fn parameters(&self) -> Option<Vec<f64>> {
+        let lower = self.factor()?;
+        Some(self.substituted(&lower))
+    }
+
+    /// Parameters and their covariance within the band; `None` when the measurements do not determine them.
+    pub fn solve(&self) -> Option<BandedFit> {
+        let lower = self.factor()?;
+        let parameters = self.substituted(&lower);
+        Some(BandedFit { parameters, width: self.width, covariance: self.inverse_band(&lower) })
+    }
+
+    /// The lower factor of Cholesky, stored as the band.
+    fn factor(&self) -> Option<Vec<f64>> {
         let (n, w) = (self.n, self.width + 1);
         let mut lower = self.band.clone();
         for i in 0..n {
@@ -64,6 +94,11 @@ impl Banded {
                 }
             }
         }
+        Some(lower)
+    }
+
+    fn substituted(&self, lower: &[f64]) -> Vec<f64> {
+        let (n, w) = (self.n, self.width + 1);
         let mut x = self.right.clone();
         for i in 0..n {
             let reach = i.min(self.width);
@@ -75,7 +110,48 @@ impl Banded {
             let sum: f64 = (1..=reach).map(|d| lower[(i + d) * w + d] * x[i + d]).sum();
             x[i] = (x[i] - sum) / lower[i * w];
         }
-        Some(x)
+        x
+    }
+
+    /// Elements of the inverse within the band, from the last row up (Takahashi, Fagan and Chen 1973): no element outside
+    /// of the band is needed for them.
+    fn inverse_band(&self, lower: &[f64]) -> Vec<f64> {
+        let (n, w) = (self.n, self.width + 1);
+        let mut inverse = vec![0.0; lower.len()];
+        // element (i, j), j >= i, is stored with row j, as in the lower band
+        for i in (0..n).rev() {
+            let reach = (n - 1 - i).min(self.width);
+            for d in (0..=reach).rev() {
+                let j = i + d;
+                let mut sum = if d == 0 { 1.0 / lower[i * w] } else { 0.0 };
+                for k in i + 1..=i + reach {
+                    let (low, high) = (k.min(j), k.max(j));
+                    sum -= lower[k * w + k - i] * inverse[high * w + high - low];
+                }
+                inverse[j * w + d] = sum / lower[i * w];
+            }
+        }
+        inverse
+    }
+}
+
+/// Parameters of a banded problem with what is needed of their covariance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BandedFit {
+    /// Parameters.
+    pub parameters: Vec<f64>,
+    width: usize,
+    covariance: Vec<f64>,
+}
+
+impl BandedFit {
+    /// Covariance of two parameters no further apart than the width of the band; 0 for others, though theirs need not be.
+    pub fn covariance(&self, i: usize, j: usize) -> f64 {
+        let (low, high) = (i.min(j), i.max(j));
+        if high - low > self.width {
+            return 0.0;
+        }
+        self.covariance.get(high * (self.width + 1) + high - low).copied().unwrap_or(0.0)
     }
 }
 
@@ -101,6 +177,40 @@ mod tests {
         }
         for (a, b) in dense.solve().unwrap().coefficients.iter().zip(banded.parameters().unwrap()) {
             assert!((a - b).abs() < 1e-10, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn four_at_once_are_the_same_sums() {
+        let (mut one, mut other) = (Banded::new(7, 3), Banded::new(7, 3));
+        for k in 0..30usize {
+            let factors: [f64; 4] = std::array::from_fn(|d| ((k * 5 + d * 3) % 7) as f64 - 2.5);
+            one.add(&std::array::from_fn::<_, 4, _>(|d| (k % 4 + d, factors[d])), k as f64, 0.5);
+            other.add_four(k % 4, &factors, k as f64, 0.5);
+        }
+        other.add_four(4, &[1.0; 4], 9.0, 1.0);
+        assert_eq!(one.parameters(), other.parameters());
+    }
+
+    #[test]
+    fn the_covariance_is_the_band_of_the_inverse() {
+        let (n, width) = (9, 2);
+        let (mut dense, mut banded) = (NormalSums::new(n), Banded::new(n, width));
+        for k in 0..40usize {
+            let first = k % (n - width);
+            let factors: Vec<(usize, f64)> =
+                (0..=width).map(|d| (first + d, ((k * 5 + d * 7) % 13) as f64 - 5.5)).collect();
+            let mut row = vec![0.0; n];
+            factors.iter().for_each(|(i, factor)| row[*i] = *factor);
+            banded.add(&factors, 1.0, 1.0);
+            dense.add(&row, 1.0);
+        }
+        let (inverse, fit) = (dense.solve().unwrap().factor.inverse(), banded.solve().unwrap());
+        for i in 0..n {
+            for j in 0..n {
+                let expected = if i.abs_diff(j) <= width { inverse[i * n + j] } else { 0.0 };
+                assert!((fit.covariance(i, j) - expected).abs() < 1e-12, "{i} {j}");
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod banded;
 pub mod blocks;
+pub mod bspline;
 pub mod chebyshev;
 pub mod curve;
 pub mod fft;

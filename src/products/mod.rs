@@ -1,7 +1,7 @@
 //! Products: what they are called, what their headers say, how they lie on disk.
 //!
 //! What lives here: the header of a product (what of the raw header survives, provenance, QC), its planes, the text of
-//! SOF files. What never lives here: how a product is made (`recipes`), who is told of it (`delivery`), which products
+//! SOF files, the drawing of pictures. What never lives here: how a product is made (`recipes`), who is told of it (`delivery`), which products
 //! exist (`catalogue`).
 //!
 //! An image product has four planes on the trimmed science area, rows x columns, 0-based pixel centres: `FLUX` (f32, in
@@ -11,6 +11,7 @@
 
 mod header;
 pub mod phase3;
+pub mod pictures;
 mod read;
 pub mod sof;
 #[cfg(test)]

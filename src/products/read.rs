@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use ndarray::Array2;
+
 use super::ProductError;
 use crate::fits::{self, Plane, PlaneArray, ReadColumn, ReadTable, ReadValues, read_planes, read_tables};
+use crate::recipes::bad_pixels::BP_MAP;
 use crate::recipes::tables::{Column, ColumnData, Table};
 use crate::recipes::{MapPlane, MasterImage, MasterMaps, MasterTable, RecipeInput};
 
@@ -36,16 +39,18 @@ fn image(mut planes: Vec<Plane>, name: &str, catg: String) -> Result<MasterImage
         index.map(|index| planes.swap_remove(index)).ok_or_else(|| lacks(name, part))
     };
     let value = take("FLUX")?;
+    let exptime = value.header.real("EXPTIME").ok();
     let PlaneArray::F32(flux) = value.data else { return Err(lacks(name, "FLUX")) };
-    let PlaneArray::F32(errors) = take("ERRS")?.data else { return Err(lacks(name, "ERRS")) };
     let PlaneArray::I32(flags) = take("FLAGS")?.data else { return Err(lacks(name, "FLAGS")) };
-    Ok(MasterImage {
-        catg,
-        value: flux,
-        variance: errors.mapv_into(|error| error * error),
-        flags,
-        ron: value.header.real("ESO QC RAW RON").ok(),
-    })
+    // a map of bad pixels has no noise
+    let (variance, ron) = match catg == BP_MAP {
+        true => (Array2::zeros(flux.dim()), None),
+        false => {
+            let PlaneArray::F32(errors) = take("ERRS")?.data else { return Err(lacks(name, "ERRS")) };
+            (errors.mapv_into(|error| error * error), value.header.real("ESO QC RAW RON").ok())
+        }
+    };
+    Ok(MasterImage { catg, value: flux, variance, flags, ron, exptime })
 }
 
 fn maps(planes: Vec<Plane>, name: &str, catg: String) -> Result<MasterMaps, ProductError> {

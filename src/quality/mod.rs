@@ -5,6 +5,7 @@
 
 pub mod limits;
 pub mod metric;
+pub mod page;
 
 pub use limits::{Judged, Limits, LimitsError, QcRange, Severity};
 pub use metric::{QcMetric, QcValue, Verdict};

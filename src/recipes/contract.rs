@@ -5,6 +5,7 @@ use ndarray::Array2;
 use crate::fault::{Classified, FaultClass};
 use crate::instrument::FrameMeta;
 use crate::quality::QcMetric;
+use crate::quality::page::Page;
 use crate::reduction::spectrum::merged::MergedSpectrum;
 
 use super::tables::Table;
@@ -31,6 +32,8 @@ pub struct MasterImage {
     pub flags: Array2<i32>,
     /// Read noise in electrons that was measured when the master was made.
     pub ron: Option<f64>,
+    /// Exposure time of the frames it was made of, s; `None` when its header does not say.
+    pub exptime: Option<f64>,
 }
 
 /// A calibration table in memory: `DISP_TAB`, `ORDER_TAB`.
@@ -245,6 +248,8 @@ pub struct RecipeOutput {
     pub rejected: Vec<RejectedFrame>,
     /// Remarks for the job's log and for people.
     pub remarks: Vec<String>,
+    /// Pictures for people, described; drawn later and elsewhere.
+    pub pages: Vec<Page>,
 }
 
 /// Why a recipe gave nothing.

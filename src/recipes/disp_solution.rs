@@ -2,6 +2,7 @@
 
 use super::arc::{self, ArcParameters, ArcRules};
 use super::contract::{Recipe, RecipeError, RecipeInput, RecipeOutput};
+use super::pages;
 use crate::instrument::format::SpectralFormat;
 use crate::instrument::{Arm, FrameMeta};
 use crate::reduction::geometry::fit::Ties;
@@ -45,8 +46,9 @@ impl Recipe for DispersionSolution {
         let ties = if frame.arm == Arm::Nir { Ties::Echelle } else { Ties::Independent };
         let solved = arc::solve_arc(NAME, &frame, true, &published, &published, &parameters.options(ties, 0))?;
         let tables = solved.tables(RULES, frame.frames)?;
+        let pages = vec![pages::arc::single(&frame, &solved.solution.fit.map, &tables)];
         let mut remarks = frame.remarks;
         remarks.extend(solved.remarks());
-        Ok(RecipeOutput { tables, qc: solved.qc(), remarks, ..RecipeOutput::default() })
+        Ok(RecipeOutput { tables, qc: solved.qc(), remarks, pages, ..RecipeOutput::default() })
     }
 }

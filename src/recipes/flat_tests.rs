@@ -88,6 +88,7 @@ fn bias() -> MasterImage {
         value: Array2::from_elem(shape, PEDESTAL as f32),
         variance: Array2::from_elem(shape, 0.0),
         flags: Array2::zeros(shape),
+        exptime: None,
         ron: Some(RON),
     }
 }
@@ -143,14 +144,7 @@ fn centres_edges_and_response_of_a_binned_set() {
     }
 
     let mut frames = slit_flats(30_000.0, 3);
-    // the deuterium lamp, stronger where the other is faint
-    for k in 0..3 {
-        let mut d2 = slit_flats(30_000.0, 1).remove(0);
-        d2.meta.data_id = format!("d2 {k}");
-        d2.meta.dpr_type = "LAMP,DFLAT".to_string();
-        d2.adu.slice_mut(ndarray::s![.., SIDE..SIDE + COLUMNS]).assign(&exposed(&expected(HALF, 15_000.0), 90 + k));
-        frames.push(d2);
-    }
+    frames.extend(d2_flats(3));
     let input = RecipeInput { frames, masters: vec![bias()], tables: vec![table(&centres)], ..RecipeInput::default() };
     let flat = run("mflat", input).unwrap();
     let catgs: Vec<&str> = flat.products.iter().map(|product| product.catg.as_str()).collect();
@@ -173,11 +167,128 @@ fn centres_edges_and_response_of_a_binned_set() {
     assert!((width - 1.0).abs() < 0.05 && n > 120_000.0 && cold > 40, "{width} {n} {cold}");
     assert!((number(&flat, "INNER ORDER PIX MEAN") - 1.0).abs() < 0.01);
     assert!(number(&flat, "X RES SD") < 0.1 && (number(&flat, "NOISE RATIO") - 1.0).abs() < 0.02);
-    assert!(number(&flat, "SCATTER FRAC") < 0.01 && number(&flat, "D2 ORDERS") == 4.0);
+    assert!(number(&flat, "SCATTER FRAC") < 0.01 && number(&flat, "D2 ORDERS") == 1.0);
     for row in order_table::read(&table(&flat)).unwrap() {
         let [low, high] = row.edges.unwrap();
         assert!((0.5 * (high.at(2000.0) - low.at(2000.0)) - HALF).abs() < 0.03, "order {}", row.order);
     }
+}
+
+/// Frames of the deuterium lamp, five times as strong as the other in the order where that is faint.
+fn d2_flats(n: u64) -> Vec<RawFrame> {
+    let light = expected(HALF, 150_000.0).mapv(|e| e.min(40_000.0));
+    (0..n)
+        .map(|k| {
+            let mut frame = frame(&format!("d2 {k}"), "ECHELLE,SLIT", "SLIT1.0", &exposed(&light, 90 + k));
+            (frame.meta.dpr_type, frame.meta.lamp) = ("LAMP,DFLAT".to_string(), Some("D".to_string()));
+            frame
+        })
+        .collect()
+}
+
+/// An image product as it comes back from a file.
+fn master(product: &ProductImage) -> MasterImage {
+    MasterImage {
+        catg: product.catg.clone(),
+        value: product.value.clone(),
+        variance: product.variance.clone().unwrap_or_else(|| Array2::zeros(product.value.dim())),
+        flags: product.flags.clone(),
+        ron: None,
+        exptime: None,
+    }
+}
+
+/// Median variance and width of the pulls of the responses in one order.
+fn quality_of(flat: &RecipeOutput, order: u8) -> (f64, f64) {
+    let product = &flat.products[0];
+    let variance = product.variance.as_ref().unwrap();
+    let published = guess::published(Arm::Vis);
+    let centre = &published.iter().find(|guess| guess.order == order).unwrap().centre;
+    let (mut variances, mut pulls) = (Vec::new(), 0.0);
+    for ((at, value), variance) in product.value.indexed_iter().zip(variance) {
+        let middle = (centre.at(unbinned(at.0 as f64, 2)) + SHIFT + 0.5) / 2.0 - 0.5;
+        if product.flags[at] == 0 && (at.1 as f64 - middle).abs() < 8.0 {
+            variances.push(f64::from(*variance));
+            pulls += (f64::from(*value) - response(at.0, at.1)).powi(2) / f64::from(*variance);
+        }
+    }
+    let n = variances.len() as f64;
+    (crate::numerics::robust::median_f64(&mut variances).unwrap(), f64::sqrt(pulls / n))
+}
+
+#[test]
+fn the_deuterium_lamp_helps_in_the_order_where_the_other_is_faint() {
+    let centres = table(&run("order_centres", pinhole(20_000.0)).unwrap());
+    let d2 =
+        run("d2_flat", RecipeInput { frames: d2_flats(3), masters: vec![bias()], ..RecipeInput::default() }).unwrap();
+    assert_eq!((d2.products.len(), d2.products[0].catg.as_str()), (1, "D2_FLAT"));
+    let with = |others: Vec<MasterImage>| {
+        let masters = std::iter::once(bias()).chain(others).collect();
+        let frames = slit_flats(30_000.0, 3);
+        run("mflat", RecipeInput { frames, masters, tables: vec![centres.clone()], ..RecipeInput::default() }).unwrap()
+    };
+    let map = |set: &[(usize, usize)]| {
+        let mut flags = Array2::zeros((ROWS, COLUMNS));
+        set.iter().for_each(|at| flags[*at] = flags::HOT);
+        MasterImage { catg: "BP_MAP".to_string(), flags, ..bias() }
+    };
+    let alone = with(vec![]);
+    assert!(alone.remarks.iter().any(|remark| remark.contains("no deuterium flat")), "{:?}", alone.remarks);
+    assert!(alone.qc.iter().any(|metric| metric.name == "D2 ORDERS" && metric.number().is_none()));
+    // two of three darks agree on the first pixel, one stands alone with the second
+    let maps = [map(&[(7, 9), (8, 9)]), map(&[(7, 9)]), map(&[])];
+    let both = with(std::iter::once(master(&d2.products[0])).chain(maps).collect());
+    let (before, _) = quality_of(&alone, 2);
+    let (after, width) = quality_of(&both, 2);
+    // shot noise: one part of light against one and five
+    assert!((after / before - 1.0 / 6.0).abs() < 0.02 && (width - 1.0).abs() < 0.05, "{before} {after} {width}");
+    assert_eq!(quality_of(&alone, 3), quality_of(&both, 3));
+    let share = both.qc.iter().find(|metric| metric.name == "D2 SHARE").and_then(|metric| metric.number());
+    assert_eq!(share, Some(1.0));
+
+    let bad = &both.products[2];
+    assert_eq!((bad.catg.as_str(), bad.flags[[7, 9]], bad.flags[[8, 9]]), ("BP_MAP", flags::HOT, 0));
+    assert_eq!((bad.value[[7, 9]], bad.value[[8, 9]]), (1.0, 0.0));
+    let cold = bad.flags.iter().filter(|bits| **bits & flags::COLD != 0).count();
+    assert!(cold > 40 && bad.flags.iter().all(|bits| *bits & flags::UNLIT == 0), "{cold}");
+}
+
+#[test]
+fn the_mean_with_the_lamp_off_is_of_frames_without_a_lamp() {
+    let (dark, rows, columns) = (Array2::from_elem((2048, 2048), 20.0f32), 2048, 2048);
+    let off = |k: u64| {
+        let mut random = rand_pcg::Pcg64::seed_from_u64(k);
+        let adu = dark.mapv(|v| {
+            let noise: f64 = StandardNormal.sample(&mut random);
+            v + 7.0 * noise as f32
+        });
+        let mut frame = frame(&format!("off {k}"), "IMAGE", "SLIT1.0", &Array2::zeros((ROWS, COLUMNS)));
+        frame.adu = adu;
+        frame.meta = FrameMeta {
+            arm: Arm::Nir,
+            dpr_type: "FLAT,LAMP".to_string(),
+            lamp: None,
+            binning: None,
+            gain: 2.3,
+            read_mode: Some("3".to_string()),
+            rows,
+            columns,
+            ..frame.meta
+        };
+        frame
+    };
+    let frames: Vec<RawFrame> = (0..3).map(off).collect();
+    let recipe = by_name("lamp_off").unwrap();
+    let metas: Vec<FrameMeta> = frames.iter().map(|frame| frame.meta.clone()).collect();
+    recipe.verify(&metas, &toml::Table::new()).unwrap();
+    let lit = FrameMeta { lamp: Some("QTH".to_string()), ..metas[0].clone() };
+    let text = recipe.verify(&[lit, metas[1].clone()], &toml::Table::new()).unwrap_err().to_string();
+    assert!(text.contains("QTH") && text.contains("expected \"IMAGE\" and none"), "{text}");
+    let output = run("lamp_off", RecipeInput { frames, ..RecipeInput::default() }).unwrap();
+    let product = &output.products[0];
+    assert_eq!((output.products.len(), product.catg.as_str(), product.value.dim()), (1, "LAMP_OFF", (2040, 2040)));
+    assert!((number(&output, "OFF MEDIAN") - 46.0).abs() < 0.1, "{}", number(&output, "OFF MEDIAN"));
+    assert!((number(&output, "RAW RON") - 16.1).abs() < 0.1, "{}", number(&output, "RAW RON"));
 }
 
 #[test]

@@ -19,8 +19,10 @@ const FLAT: &str = "LAMP,FLAT";
 const FLAT_ALIASES: [&str; 2] = ["FLAT,LAMP", "LAMP,QFLAT"];
 /// `ESO DPR TYPE` of flats of the deuterium lamp.
 const D2_FLAT: &str = "LAMP,DFLAT";
+/// PRO CATG of the mean of frames with the lamp off, without the arm.
+pub const LAMP_OFF: &str = "LAMP_OFF";
 /// `ESO DPR TECH` of frames with the lamp off.
-const OFF: &str = "IMAGE";
+pub const OFF: &str = "IMAGE";
 
 /// What a recipe asks of its flats.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +33,19 @@ pub struct FlatRules {
     pub tech: &'static str,
     /// Least number of lit frames.
     pub minimum: usize,
-    /// Whether frames of the deuterium lamp are understood.
-    pub d2: bool,
+    /// Lamps whose frames are understood.
+    pub lamps: Lamps,
+}
+
+/// Which lamps a recipe of flats wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lamps {
+    /// The halogen lamp.
+    Qth,
+    /// The halogen lamp, and the deuterium lamp beside it.
+    QthAndD2,
+    /// The deuterium lamp.
+    D2,
 }
 
 /// Positions of the frames of a set by what they are.
@@ -46,11 +59,20 @@ pub struct Sorted {
     pub off: Vec<usize>,
 }
 
-/// A frame's description with the usual spelling of its type.
-fn usual(frame: &FrameMeta) -> FrameMeta {
+/// Name of the deuterium lamp where it alone is on.
+const D2_LAMP: &str = "D";
+
+/// A frame's description with the usual spelling of its type. A flat whose lamp is the deuterium lamp is one of that lamp,
+/// whatever its type says.
+pub fn usual(frame: &FrameMeta) -> FrameMeta {
     let found = frame.dpr_type.trim().to_ascii_uppercase();
-    let known = FLAT_ALIASES.contains(&found.as_str());
-    FrameMeta { dpr_type: if known { FLAT.to_string() } else { found }, ..frame.clone() }
+    let is_flat = found == FLAT || FLAT_ALIASES.contains(&found.as_str());
+    let usual = match is_flat {
+        true if frame.lamp.as_deref() == Some(D2_LAMP) => D2_FLAT.to_string(),
+        true => FLAT.to_string(),
+        false => found,
+    };
+    FrameMeta { dpr_type: usual, ..frame.clone() }
 }
 
 /// Sort the frames and check that they fit together and fit the recipe, from their descriptions alone.
@@ -60,8 +82,8 @@ pub fn sort(frames: &[FrameMeta], rules: FlatRules) -> Result<(Sorted, Geometry)
     let mut sorted = Sorted::default();
     for (k, frame) in frames.iter().enumerate() {
         let tech = frame.dpr_tech.trim().to_ascii_uppercase();
-        let is_d2 = frame.dpr_type.trim().eq_ignore_ascii_case(D2_FLAT);
-        if is_d2 && rules.d2 {
+        let is_d2 = usual(frame).dpr_type == D2_FLAT;
+        if is_d2 && rules.lamps == Lamps::QthAndD2 {
             sorted.d2.push(k);
         } else if tech == OFF {
             sorted.off.push(k);
@@ -77,7 +99,8 @@ pub fn sort(frames: &[FrameMeta], rules: FlatRules) -> Result<(Sorted, Geometry)
         }
     }
     let metas = |picked: &[usize]| -> Vec<FrameMeta> { picked.iter().map(|k| usual(&frames[*k])).collect() };
-    let flats = SetRules { recipe, dpr_type: FLAT, unexposed_below: None };
+    let dpr_type = if rules.lamps == Lamps::D2 { D2_FLAT } else { FLAT };
+    let flats = SetRules { recipe, dpr_type, unexposed_below: None };
     let geometry = check_set(&metas(&sorted.lit), flats, rules.minimum)?;
     let first = &frames[sorted.lit[0]];
     if !sorted.off.is_empty() {
@@ -117,19 +140,20 @@ pub fn sort(frames: &[FrameMeta], rules: FlatRules) -> Result<(Sorted, Geometry)
     Ok((sorted, geometry))
 }
 
-/// Bytes that a run on these frames needs: frames, combined planes of two lamps and of the lamp off, response and its
-/// turned copies.
+/// Bytes that a run on these frames needs: frames, combined planes of two lamps and of the lamp off, maps of bad pixels,
+/// response and its turned copies.
 pub fn peak_bytes(frames: &[FrameMeta]) -> u64 {
     let pixels = |frame: &FrameMeta| (frame.columns as u64).saturating_mul(frame.rows as u64);
     let raw: u64 = frames.iter().map(|frame| pixels(frame).saturating_mul(4)).fold(0, u64::saturating_add);
     let plane = frames.iter().map(pixels).max().unwrap_or(0).saturating_mul(4);
-    raw.saturating_add(plane.saturating_mul(16)).saturating_add(32 << 20)
+    raw.saturating_add(plane.saturating_mul(24)).saturating_add(32 << 20)
 }
 
 /// What is subtracted from every frame.
 pub struct Below {
     value: Array2<f32>,
-    variance: Array2<f32>,
+    /// Variance of it, electrons squared.
+    pub variance: Array2<f32>,
     flags: Array2<i32>,
     /// Noise of a frame without light, electrons.
     pub ron: f64,
@@ -162,6 +186,47 @@ pub struct LampMean {
     /// Positions of the frames used.
     pub used: Vec<usize>,
 }
+
+impl LampMean {
+    /// How its noise grows with its light.
+    pub fn noise(&self, ron: f64) -> Noise {
+        let n = self.used.len().max(1) as f64;
+        // the pedestal's noise is at most that of a frame
+        Noise { shot: 1.0 / n, floor: 1.2 * ron * ron / n }
+    }
+}
+
+/// Noise of a mean frame against its light: variance = floor + shot x light, in electrons.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// Variance per electron: one over the number of frames.
+    pub shot: f64,
+    /// Variance without light.
+    pub floor: f64,
+}
+
+impl Noise {
+    /// From the variances that a mean frame carries. `None` when it has no light or no noise.
+    pub fn of(mean: &Combined) -> Option<Noise> {
+        let good = || {
+            let all = mean.value.iter().zip(&mean.variance).zip(&mean.flags).step_by(NOISE_STEP);
+            all.filter(|((value, variance), bits)| **bits == 0 && value.is_finite() && **variance > 0.0)
+                .map(|((value, variance), _)| (f64::from(*value), f64::from(*variance)))
+        };
+        let mut values: Vec<f64> = good().map(|(value, _)| value).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        // the orders fill a fifth of the detector at least; between them there is next to no light
+        let at = |part: f64| values.get((values.len() as f64 * part) as usize).copied();
+        let (faint, bright) = (at(0.1)?, at(0.9)?);
+        let floor = median_f64(&mut good().filter(|(v, _)| *v <= faint).map(|(_, var)| var).collect::<Vec<f64>>())?;
+        let slopes = good().filter(|(v, _)| *v >= bright).map(|(v, var)| (var - floor) / (v - faint));
+        let shot = median_f64(&mut slopes.filter(|slope| slope.is_finite()).collect::<Vec<f64>>())?;
+        (shot > 0.0).then_some(Noise { shot, floor })
+    }
+}
+
+/// Every so many pixels are asked for the noise: a prime.
+const NOISE_STEP: usize = 31;
 
 /// When a frame does not belong.
 #[derive(Clone, Copy, Debug)]
@@ -254,14 +319,16 @@ impl Flats {
         .map_err(|error| RecipeError::Input { recipe: self.recipe, reason: error.to_string() })
     }
 
-    /// What is subtracted: the mean of the frames with the lamp off when the set has some, else the master dark, else
-    /// the master bias.
+    /// What is subtracted: the mean of the frames with the lamp off, of the set itself or reduced before; else the master
+    /// dark, else the master bias.
     pub fn below(&self, masters: Vec<MasterImage>, limits: &LampLimits) -> Result<Below, RecipeError> {
         let recipe = self.recipe;
         let wanted = match self.arm {
-            Arm::Nir => ["MASTER_DARK", "MASTER_BIAS"],
-            _ => ["MASTER_BIAS", "MASTER_DARK"],
+            Arm::Nir => ["MASTER_DARK", LAMP_OFF, "MASTER_BIAS"],
+            _ => ["MASTER_BIAS", "MASTER_DARK", LAMP_OFF],
         };
+        let masters: Vec<MasterImage> =
+            masters.into_iter().filter(|master| wanted.contains(&master.catg.as_str())).collect();
         let header_ron = self.frames.iter().find_map(|frame| frame.meta.ron);
         let measured = masters.iter().find_map(|master| master.ron.filter(|ron| *ron > 0.0 && ron.is_finite()));
         let ron = measured.or(header_ron).unwrap_or(Detector::of(self.arm).ron);
@@ -272,7 +339,9 @@ impl Flats {
             let name = format!("mean of {} frames with the lamp off", off.len());
             return Ok(Below { value: mean.value, variance: mean.variance, flags: mean.flags, ron, name });
         }
-        let Some(master) = wanted.iter().find_map(|catg| masters.iter().find(|master| master.catg == *catg)) else {
+        let of = |catg: &str| masters.iter().find(|master| master.catg == catg);
+        let off = of(LAMP_OFF).filter(|_| self.arm == Arm::Nir);
+        let Some(master) = off.or_else(|| wanted.iter().find_map(|catg| of(catg))) else {
             return Err(RecipeError::Input {
                 recipe,
                 reason: format!(
@@ -361,17 +430,15 @@ impl Flats {
     }
 
     /// A mean as searches and fits want it: turned, bad pixels NaN.
-    pub fn light(&self, lamp: &LampMean, ron: f64) -> Light {
-        let mut value = turned(lamp.mean.value.view(), self.dispersion);
-        let bits = turned(lamp.mean.flags.view(), self.dispersion);
+    pub fn light(&self, mean: &Combined, noise: Noise) -> Light {
+        let mut value = turned(mean.value.view(), self.dispersion);
+        let bits = turned(mean.flags.view(), self.dispersion);
         ndarray::Zip::from(&mut value).and(&bits).par_for_each(|value, bits| {
             if *bits != 0 {
                 *value = f32::NAN;
             }
         });
-        let n = lamp.used.len().max(1) as f64;
-        // the pedestal's noise is at most that of a frame
-        Light { value, shot: 1.0 / n, floor: 1.2 * ron * ron / n, binning: self.bins() }
+        Light { value, shot: noise.shot, floor: noise.floor, binning: self.bins() }
     }
 }
 

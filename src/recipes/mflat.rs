@@ -6,19 +6,24 @@ use ndarray::{Array2, Zip};
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::contract::{MasterTable, ProductImage, ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput};
-use super::lamp::{self, FlatRules, Flats, LampLimits, LampMean};
+use super::bad_pixels;
+use super::contract::{
+    MasterImage, MasterTable, ProductImage, ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
+};
+use super::d2_flat::D2_FLAT;
+use super::lamp::{self, Below, FlatRules, Flats, LampLimits, LampMean, Lamps, Noise};
 use super::order_centres::clamped;
 use super::order_table::{self, OrderRow};
 use super::parameters::{check_ranges, typed};
+use super::stitch;
 use super::tables::{Column, Table};
-use crate::instrument::FrameMeta;
 use crate::instrument::format::SpectralFormat;
+use crate::instrument::{Arm, FrameMeta};
 use crate::numerics::robust::median_f64;
 use crate::quality::QcMetric;
 use crate::reduction::flags;
 use crate::reduction::flat::blaze::{self, Blaze, BlazeOptions};
-use crate::reduction::flat::combine::CombineLimits;
+use crate::reduction::flat::combine::{CombineLimits, Combined};
 use crate::reduction::flat::response::{self, LitOrder, Response, ResponseOptions};
 use crate::reduction::flat::scatter::{self, ScatterOptions, Scattered};
 use crate::reduction::orders::edges::{self, EdgeOptions, Edges, OrderPlace};
@@ -59,12 +64,14 @@ struct Parameters {
     cold_response: f64,
     hot_response: f64,
     pixel_sigma: f64,
+    d2_orders: Vec<u8>,
+    agreement: f64,
 }
 
 impl Parameters {
     fn read(overrides: &toml::Table) -> Result<Parameters, RecipeError> {
         let p: Parameters = typed(NAME, overrides)?;
-        let ranges: [(&str, f64, RangeInclusive<f64>); 25] = [
+        let ranges: [(&str, f64, RangeInclusive<f64>); 26] = [
             ("minimum_frames", p.minimum_frames as f64, 1.0..=64.0),
             ("rejection_sigma", p.rejection_sigma, 3.0..=50.0),
             ("unstable_sigma", p.unstable_sigma, 3.0..=20.0),
@@ -90,6 +97,7 @@ impl Parameters {
             ("cold_response", p.cold_response, 0.0..=1.0),
             ("hot_response", p.hot_response, 1.0..=100.0),
             ("pixel_sigma", p.pixel_sigma, 3.0..=50.0),
+            ("agreement", p.agreement, 0.0..=1.0),
         ];
         check_ranges(NAME, &ranges)?;
         Ok(p)
@@ -144,7 +152,7 @@ pub struct MasterFlat;
 
 /// With the least number of frames from the parameters.
 fn rules(minimum: usize) -> FlatRules {
-    FlatRules { recipe: NAME, tech: TECH, minimum, d2: true }
+    FlatRules { recipe: NAME, tech: TECH, minimum, lamps: Lamps::QthAndD2 }
 }
 
 impl Recipe for MasterFlat {
@@ -153,7 +161,7 @@ impl Recipe for MasterFlat {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError> {
@@ -176,38 +184,121 @@ impl Recipe for MasterFlat {
         let limits = parameters.limits();
         let mut rejected = Vec::new();
         let mut remarks = Vec::new();
-        let below = flats.below(input.masters, &limits)?;
+        let (maps, masters): (Vec<MasterImage>, Vec<MasterImage>) =
+            input.masters.into_iter().partition(|master| master.catg == bad_pixels::BP_MAP);
+        let (d2_means, masters) = masters.into_iter().partition(|master| master.catg == D2_FLAT);
+        let below = flats.below(masters, &limits)?;
         remarks.push(format!("{} subtracted", below.name));
-        let ron = below.ron;
-        let qth = flats.lamp(&flats.sorted().lit, &below, &limits, &mut rejected)?;
-        let d2 = match flats.sorted().d2.as_slice() {
-            [] => None,
-            picked => Some(flats.lamp(picked, &below, &limits, &mut rejected)?),
-        };
+        let lamp = flats.lamp(&flats.sorted().lit, &below, &limits, &mut rejected)?;
+        let d2 = d2_light(&flats, &below, d2_means, &limits, &mut rejected, &mut remarks)?;
+        let qth = Lit { name: names(&flats, &lamp), noise: lamp.noise(below.ron), mean: &lamp.mean };
+        let shared = d2.as_ref().map(|_| turned(below.variance.view(), flats.dispersion));
         // what follows needs the means only
         drop(below);
         flats.release();
         let mut guesses = guess::published(flats.arm);
         // orders that the slit's filter blocks were not traced
         guesses.retain(|guess| centres.iter().any(|row| row.order == guess.order));
-        let mut flat = flatten(&flats, &qth, ron, &centres, &guesses, None, &parameters)?;
-        let d2 = match d2 {
-            None => None,
-            Some(lamp) => {
-                let other = flatten(&flats, &lamp, ron, &centres, &guesses, Some(&flat.edges), &parameters)?;
-                response::merge(&mut flat.response, &other.response);
-                remarks.push(format!(
-                    "response stitched with {} frames of the deuterium lamp, weighted by their errors",
-                    lamp.used.len()
-                ));
-                Some(other.blazes)
-            }
-        };
+        let mut flat = flatten(&flats, &qth, &centres, &guesses, None, &parameters)?;
+        let mut found = vec![flat.response.flags.clone()];
+        let mut blazes = None;
+        if let Some(((name, mean, noise), shared)) = d2.zip(shared) {
+            let lit = Lit { name, noise, mean: &mean };
+            let other = flatten(&flats, &lit, &centres, &guesses, Some(&flat.edges), &parameters)?;
+            response::merge(&mut flat.response, &other.response, &shared);
+            let orders = other.blazes.iter().flatten().count();
+            remarks.push(format!(
+                "{}: response of {orders} orders stitched with the halogen lamp's, weighted by their errors",
+                lit.name
+            ));
+            found.push(other.response.flags);
+            blazes = Some(other.blazes);
+        }
         for frame in &rejected {
             remarks.push(format!("frame {} left out: {}", frame.data_id, frame.reason));
         }
-        finish(&flats, &qth, &centres, flat, d2, rejected, remarks)
+        let bad = bad_map(&flats, &maps, &found, parameters.agreement, &mut remarks);
+        finish(&flats, &lamp, &centres, Made { flat, d2: blazes, bad }, rejected, remarks)
     }
+}
+
+/// A mean frame of one lamp, with what to call it and its noise.
+struct Lit<'a> {
+    name: String,
+    noise: Noise,
+    mean: &'a Combined,
+}
+
+fn names(flats: &Flats, lamp: &LampMean) -> String {
+    let ids: Vec<String> = flats.metas(&lamp.used).into_iter().map(|meta| meta.data_id).collect();
+    format!("frames {}", ids.join(", "))
+}
+
+/// The light of the deuterium lamp: of frames in the set, or as it was reduced before. In VIS the lack of it is told.
+fn d2_light(
+    flats: &Flats,
+    below: &Below,
+    means: Vec<MasterImage>,
+    limits: &LampLimits,
+    rejected: &mut Vec<RejectedFrame>,
+    remarks: &mut Vec<String>,
+) -> Result<Option<(String, Combined, Noise)>, RecipeError> {
+    if !flats.sorted().d2.is_empty() {
+        let lamp = flats.lamp(&flats.sorted().d2, below, limits, rejected)?;
+        let (name, noise) = (names(flats, &lamp), lamp.noise(below.ron));
+        return Ok(Some((name, lamp.mean, noise)));
+    }
+    let Some(master) = means.into_iter().next() else {
+        if flats.arm == Arm::Vis {
+            remarks
+                .push("no deuterium flat of this slit, binning and night: the u band has the halogen lamp only".into());
+        }
+        return Ok(None);
+    };
+    if master.value.dim() != flats.shape() {
+        return Err(RecipeError::Input {
+            recipe: NAME,
+            reason: format!(
+                "{D2_FLAT} has {:?} rows x columns, the flats have {:?}; use one of the same binning",
+                master.value.dim(),
+                flats.shape()
+            ),
+        });
+    }
+    let standard = |image: Array2<f32>| image.as_standard_layout().into_owned();
+    let mean = Combined {
+        value: standard(master.value),
+        variance: standard(master.variance),
+        flags: master.flags,
+        hits: 0,
+        noise_ratio: f64::NAN,
+    };
+    let noise = Noise::of(&mean);
+    if noise.is_none() {
+        remarks.push(format!("{D2_FLAT} not used: its variance does not grow with its light"));
+    }
+    Ok(noise.map(|noise| (D2_FLAT.to_string(), mean, noise)))
+}
+
+/// The accumulated map of bad pixels, in the orientation of the detector.
+fn bad_map(
+    flats: &Flats,
+    maps: &[MasterImage],
+    found: &[Array2<i32>],
+    agreement: f64,
+    remarks: &mut Vec<String>,
+) -> Array2<i32> {
+    let found: Vec<Array2<i32>> = found.iter().map(|bits| turned(bits.view(), flats.dispersion)).collect();
+    let merged = bad_pixels::accumulated(maps, &found.iter().collect::<Vec<_>>(), agreement);
+    let Some(merged) = merged else { return Array2::zeros(flats.shape()) };
+    remarks.push(format!(
+        "bad pixels: {} by {} maps of biases and darks and {} flats; {} others were not confirmed",
+        merged.bad,
+        maps.len(),
+        found.len(),
+        merged.dropped
+    ));
+    merged.bits
 }
 
 /// The centres of the orders, from the order table among the calibrations.
@@ -236,30 +327,29 @@ struct Flat {
     centre_light: Vec<f64>,
 }
 
+/// Flatten a lamp. With `known` edges only the orders of the deuterium lamp are measured.
 fn flatten(
     flats: &Flats,
-    lamp: &LampMean,
-    ron: f64,
+    lit: &Lit,
     centres: &[OrderRow],
     guesses: &[OrderGuess],
     known: Option<&[Edges]>,
     parameters: &Parameters,
 ) -> Result<Flat, RecipeError> {
-    let names = || flats.metas(&lamp.used).iter().map(|meta| meta.data_id.clone()).collect::<Vec<_>>().join(", ");
+    let name = &lit.name;
     let unusable = |reason: String| RecipeError::Unprocessable { recipe: NAME, reason };
-    let mut light = flats.light(lamp, ron);
+    let mut light = flats.light(lit.mean, lit.noise);
     let edges = match known {
         Some(edges) => edges.to_vec(),
         None => {
             let places = places(centres, guesses);
             edges::find(&light, &places, &parameters.edges())
-                .map_err(|error: OrdersError| unusable(format!("frames {}: {error}", names())))?
+                .map_err(|error: OrdersError| unusable(format!("{name}: {error}")))?
         }
     };
     let Some(scattered) = scatter::fit(&light, &edges, &parameters.scatter()) else {
         return Err(unusable(format!(
-            "frames {}: the light between the orders could not be measured; the gaps are hidden or invalid",
-            names()
+            "{name}: the light between the orders could not be measured; the gaps are hidden or invalid"
         )));
     };
     let surface = scattered.image(&light);
@@ -267,20 +357,25 @@ fn flatten(
     let scattered_fraction = scattered_fraction(&scattered, &centre_light);
     if scattered_fraction > parameters.max_scattered {
         return Err(unusable(format!(
-            "frames {}: the light between the orders is {:.1} % of the light in them, at most {:.1} % are allowed \
+            "{name}: the light between the orders is {:.1} % of the light in them, at most {:.1} % are allowed \
              (max_scattered); did the shutter stick, or does the dome leak?",
-            names(),
             100.0 * scattered_fraction,
             100.0 * parameters.max_scattered
         )));
     }
     light.value -= &surface;
-    let variance = turned(lamp.mean.variance.view(), flats.dispersion);
-    let quality = turned(lamp.mean.flags.view(), flats.dispersion);
+    let variance = turned(lit.mean.variance.view(), flats.dispersion);
+    let quality = turned(lit.mean.flags.view(), flats.dispersion);
     let tilt = |order: u8| guesses.iter().find(|guess| guess.order == order).map(|guess| &guess.tilt);
     let options = parameters.blaze();
-    let blazes: Vec<Option<Blaze>> =
-        edges.par_iter().map(|edges| blaze::measure(&light, &variance, edges, tilt(edges.order)?, &options)).collect();
+    let wanted = |order: u8| known.is_none() || parameters.d2_orders.contains(&order);
+    let blazes: Vec<Option<Blaze>> = edges
+        .par_iter()
+        .map(|edges| {
+            let tilt = tilt(edges.order).filter(|_| wanted(edges.order))?;
+            blaze::measure(&light, &variance, edges, tilt, &options)
+        })
+        .collect();
     let orders: Vec<LitOrder> = edges
         .iter()
         .zip(&blazes)
@@ -347,15 +442,24 @@ fn scattered_fraction(scattered: &Scattered, centre_light: &[f64]) -> f64 {
     median_f64(&mut values).unwrap_or(0.0) / percentile(centre_light, 50).max(1.0)
 }
 
+/// Everything that was made.
+struct Made {
+    flat: Flat,
+    /// Light of the deuterium lamp by order, where it was used.
+    d2: Option<Vec<Option<Blaze>>>,
+    /// Bad pixels, in the orientation of the detector.
+    bad: Array2<i32>,
+}
+
 fn finish(
     flats: &Flats,
     qth: &LampMean,
     centres: &[OrderRow],
-    flat: Flat,
-    d2: Option<Vec<Option<Blaze>>>,
-    rejected: Vec<super::contract::RejectedFrame>,
+    made: Made,
+    rejected: Vec<RejectedFrame>,
     remarks: Vec<String>,
 ) -> Result<RecipeOutput, RecipeError> {
+    let Made { flat, d2, bad } = made;
     let unusable = |reason: String| RecipeError::Unprocessable { recipe: NAME, reason };
     let n_combined = qth.used.len();
     let reach = [0.0, (flat.response.value.nrows() * flats.bins()[0]).saturating_sub(1) as f64];
@@ -377,15 +481,13 @@ fn finish(
     let qc = quality(flats, qth, &flat, d2.as_deref(), rejected.len());
     let back = |image: &Array2<f32>| turned(image.view(), flats.dispersion);
     let bits = turned(flat.response.flags.view(), flats.dispersion);
-    // the map of bad pixels says nothing where the lamp says nothing
-    let bad = bits.mapv(|bits| bits & !flags::UNLIT);
     let image = |catg: &str, suffix: &str, unit: &str, value, variance, flags| {
         ProductImage::new(catg, suffix, unit, value, variance, flags, n_combined)
     };
     let products = vec![
         image("MASTER_FLAT", "", "", back(&flat.response.value), Some(back(&flat.response.variance)), bits.clone()),
         image("BLAZE", "_BLAZE", "electron", back(&flat.response.model), None, bits),
-        image("BP_MAP", "_BPMAP", "", bad.mapv(|bits| if bits == 0 { 0.0 } else { 1.0 }), None, bad),
+        bad_pixels::product(bad, n_combined),
     ];
     let table = |catg: &str, token: Option<&str>, suffix: &str, tables| ProductTable {
         token: token.map(str::to_string),
@@ -515,11 +617,7 @@ fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&[Option<Blaze
     qc.push(measured("UNSTABLE NUM", count(flags::UNSTABLE), "pixels", "pixels that vary beyond noise"));
     qc.push(measured("SCATTER FRAC", flat.scattered_fraction, "", "light between the orders over that in them"));
     qc.push(measured("SCATTER ERR", flat.scattered.error, "electrons", "scatter of the cells about the surface"));
-    let text = "orders calibrated with the deuterium lamp";
-    qc.push(match d2 {
-        Some(blazes) => measured("D2 ORDERS", blazes.iter().flatten().count() as f64, "", text),
-        None => QcMetric::absent("D2 ORDERS", "the set has no frames of that lamp", "", text),
-    });
+    qc.extend(stitch::quality(flats.arm, &flat.blazes, d2));
     let format = SpectralFormat::of(flats.arm);
     for (edges, blaze) in flat.edges.iter().zip(&flat.blazes) {
         let order = format.order(edges.order).map_or_else(|| edges.order.to_string(), |order| order.name().to_string());

@@ -7,20 +7,30 @@
 //! `soxsd recipe`, the tests and the benchmarks.
 
 pub mod arc;
+pub mod bad_pixels;
 pub mod contract;
+pub mod d2_flat;
+pub mod disp_monomials;
 pub mod disp_solution;
 pub mod disp_tab;
 pub mod inputs;
 pub mod lamp;
+pub mod lamp_off;
+pub mod line_tables;
 pub mod mbias;
 pub mod mdark;
 pub mod mflat;
+pub mod on_sky;
 pub mod order_centres;
 pub mod order_table;
+pub mod pages;
 pub mod parameters;
 pub mod spat_solution;
 pub mod spectra;
 pub mod stack_master;
+pub mod stare;
+pub mod stare_qc;
+pub mod stitch;
 pub mod tables;
 
 pub use contract::{
@@ -35,8 +45,12 @@ pub fn all() -> &'static [&'static dyn Recipe] {
         &mdark::MasterDark,
         &disp_solution::DispersionSolution,
         &order_centres::OrderCentres,
+        &d2_flat::DeuteriumFlat,
+        &lamp_off::LampOff,
         &mflat::MasterFlat,
         &spat_solution::SpatialSolution,
+        &stare::Stare,
+        &stare::StareStandard,
     ]
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use super::contract::{ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput};
-use super::lamp::{self, FlatRules, Flats, LampLimits};
+use super::lamp::{self, FlatRules, Flats, LampLimits, Lamps};
 use super::order_table::{self, OrderRow};
 use super::parameters::{check_ranges, typed};
 use crate::instrument::FrameMeta;
@@ -104,7 +104,7 @@ impl Parameters {
 #[derive(Clone, Copy, Debug)]
 pub struct OrderCentres;
 
-const RULES: FlatRules = FlatRules { recipe: NAME, tech: TECH, minimum: 1, d2: false };
+const RULES: FlatRules = FlatRules { recipe: NAME, tech: TECH, minimum: 1, lamps: Lamps::Qth };
 
 impl Recipe for OrderCentres {
     fn name(&self) -> &'static str {
@@ -136,7 +136,7 @@ impl Recipe for OrderCentres {
         let mut rejected = Vec::new();
         let below = flats.below(input.masters, &limits)?;
         let lamp = flats.lamp(&flats.sorted().lit, &below, &limits, &mut rejected)?;
-        let light = flats.light(&lamp, below.ron);
+        let light = flats.light(&lamp.mean, lamp.noise(below.ron));
         let metas = flats.metas(&lamp.used);
         let names: Vec<&str> = metas.iter().map(|meta| meta.data_id.as_str()).collect();
         let about = |error: OrdersError| unusable(format!("frames {}: {error}", names.join(", ")));

@@ -1,40 +1,45 @@
-//! Bad-pixel maps that accumulate: what darks, biases and flats have said about each pixel, taken together.
+//! Bad-pixel maps that accumulate: what biases, darks and flats have said about each pixel, taken together.
 //!
-//! A map holds the bits of [`super::flags`]. Each source says what it can judge: a dark knows hot pixels and nothing about
-//! response, a flat knows response only where its lamp shines. A bit is set where enough of the sources that can judge it
-//! agree, so that one night's cosmic ray does not stay for ever and one missed detection does not clear a defect.
+//! A map holds the bits of [`super::flags`]. Each kind of source says what it can judge, and says it of its own: HOT in a
+//! dark is dark signal, HOT in a flat is response; COLD in a dark is a low level, COLD in a flat is low response, where its
+//! lamp shines. So sources vote among their kind only, and a pixel is bad when one kind finds it so. A bit is set where
+//! enough of the sources that can judge it agree: one set's cosmic ray does not stay for ever, one missed detection does
+//! not clear a defect, and a pixel that has recovered drops out with the votes of the newer sources.
 
-use std::collections::BTreeMap;
-
-use ndarray::Array2;
+use ndarray::{Array2, Zip};
 
 use super::flags;
 
-/// What one product says.
-#[derive(Clone, Debug)]
-pub struct Source<'a> {
-    /// Name, for the record: the product's file name.
-    pub name: String,
-    /// Quality bits, rows x columns.
-    pub bits: &'a Array2<i32>,
-    /// Bits that this kind of product can judge.
-    pub judges: i32,
+/// What a source looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Frames without light: biases and darks.
+    Dark,
+    /// Flats.
+    Flat,
 }
 
-/// Bits that a dark or a bias can judge.
-pub const DARK_JUDGES: i32 = flags::HOT | flags::COLD | flags::UNSTABLE | flags::NO_DATA;
-/// Bits that a flat can judge, where it is lit.
-pub const FLAT_JUDGES: i32 = flags::COLD | flags::HOT | flags::NON_LINEAR | flags::UNSTABLE | flags::NO_DATA;
+impl Kind {
+    /// Every kind.
+    const ALL: [Kind; 2] = [Kind::Dark, Kind::Flat];
 
-/// How often a bit was set, and by whom.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Count {
-    /// Pixels with the bit in the merged map.
-    pub merged: usize,
-    /// Pixels that a source had set and the vote did not keep.
-    pub dropped: usize,
-    /// Pixels with the bit by source, in the order given.
-    pub by_source: Vec<(String, usize)>,
+    /// Bits that sources of this kind can judge. What befell single exposures (SATURATED, COSMIC_RAY) is no defect.
+    fn judges(self) -> i32 {
+        let both = flags::HOT | flags::COLD | flags::UNSTABLE | flags::NO_DATA;
+        match self {
+            Kind::Dark => both,
+            Kind::Flat => both | flags::NON_LINEAR,
+        }
+    }
+}
+
+/// What one product says.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What it looked at.
+    pub kind: Kind,
+    /// Quality bits, rows x columns. A flat that is not lit at a pixel ([`flags::UNLIT`]) judges only whether there is data.
+    pub bits: &'a Array2<i32>,
 }
 
 /// A merged map.
@@ -42,85 +47,52 @@ pub struct Count {
 pub struct Merged {
     /// Bits, rows x columns.
     pub bits: Array2<i32>,
-    /// Provenance by the name of the bit.
-    pub counts: BTreeMap<&'static str, Count>,
+    /// Pixels that are bad in the map.
+    pub bad: usize,
+    /// Pixels that some source called bad and the vote did not.
+    pub dropped: usize,
 }
 
-/// Why maps cannot be merged.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum MergeError {
-    /// Nothing to merge.
-    #[error("no bad-pixel map to merge; name at least one")]
-    Empty,
-    /// Maps of different binning or window.
-    #[error(
-        "bad-pixel map {name} has {found:?} rows x columns, the first one has {expected:?}; merge maps of one binning"
-    )]
-    Shape {
-        /// Source.
-        name: String,
-        /// Its shape.
-        found: (usize, usize),
-        /// Shape of the first.
-        expected: (usize, usize),
-    },
-}
-
-impl crate::fault::Classified for MergeError {
-    fn class(&self) -> crate::fault::FaultClass {
-        crate::fault::FaultClass::Unprocessable
+/// Merge maps of one shape; those of another shape than the first are left out. `None` without any. A bit is kept where at
+/// least the fraction `agreement` (0 to 1) of the sources of one kind that can judge it there have it, and at least one.
+pub fn merge(sources: &[Source], agreement: f64) -> Option<Merged> {
+    let shape = sources.first()?.bits.dim();
+    let sources: Vec<Source> = sources.iter().copied().filter(|source| source.bits.dim() == shape).collect();
+    let mut bits = Array2::<i32>::zeros(shape);
+    Zip::indexed(&mut bits).par_for_each(|at, bits| *bits = vote(&sources, at, agreement));
+    let accused = |at: (usize, usize)| sources.iter().any(|source| source.bits[at] & source.kind.judges() != 0);
+    let (mut bad, mut dropped) = (0, 0);
+    for (at, bits) in bits.indexed_iter() {
+        bad += usize::from(*bits != 0);
+        dropped += usize::from(*bits == 0 && accused(at));
     }
+    Some(Merged { bits, bad, dropped })
 }
 
-/// Merge maps. A bit is kept where at least `agreement` (0 to 1) of the sources that can judge it at that pixel have it,
-/// and at least one. A flat that is not lit at a pixel ([`flags::UNLIT`]) judges only whether there is data.
-pub fn merge(sources: &[Source], agreement: f64) -> Result<Merged, MergeError> {
-    let Some(first) = sources.first() else { return Err(MergeError::Empty) };
-    let expected = first.bits.dim();
-    if let Some(other) = sources.iter().find(|source| source.bits.dim() != expected) {
-        return Err(MergeError::Shape { name: other.name.clone(), found: other.bits.dim(), expected });
+/// The bits of one pixel. All sources have it: [`merge`] leaves out those of another shape.
+fn vote(sources: &[Source], at: (usize, usize), agreement: f64) -> i32 {
+    // almost all pixels are good everywhere
+    if sources.iter().all(|source| source.bits[at] & !flags::UNLIT == 0) {
+        return 0;
     }
-    let known: Vec<(i32, &'static str)> = flags::NAMES.into_iter().filter(|(bit, _)| *bit != flags::UNLIT).collect();
-    let mut counts: BTreeMap<&'static str, Count> = known
-        .iter()
-        .map(|(_, name)| {
-            let by_source = sources.iter().map(|source| (source.name.clone(), 0)).collect();
-            (*name, Count { by_source, ..Count::default() })
-        })
-        .collect();
-    let mut merged = Array2::<i32>::zeros(expected);
-    for (at, bits) in merged.indexed_iter_mut() {
-        // almost all pixels are good everywhere
-        if sources.iter().all(|source| source.bits[at] & !flags::UNLIT == 0) {
-            continue;
-        }
-        for (bit, name) in &known {
-            let (mut judges, mut votes) = (0usize, 0usize);
-            let Some(count) = counts.get_mut(name) else { continue };
-            for (source, (_, own)) in sources.iter().zip(&mut count.by_source) {
+    let mut kept = 0;
+    for kind in Kind::ALL {
+        let judges = kind.judges();
+        for (bit, _) in flags::NAMES.into_iter().filter(|(bit, _)| judges & bit != 0) {
+            let (mut asked, mut votes) = (0usize, 0usize);
+            for source in sources.iter().filter(|source| source.kind == kind) {
                 let found = source.bits[at];
-                let judged = if found & flags::UNLIT != 0 { source.judges & flags::NO_DATA } else { source.judges };
-                if judged & bit == 0 {
-                    continue;
-                }
-                judges += 1;
-                if found & bit != 0 {
-                    votes += 1;
-                    *own += 1;
+                if found & flags::UNLIT == 0 || bit == flags::NO_DATA {
+                    asked += 1;
+                    votes += usize::from(found & bit != 0);
                 }
             }
-            if votes == 0 {
-                continue;
-            }
-            if votes as f64 >= agreement * judges as f64 {
-                *bits |= bit;
-                count.merged += 1;
-            } else {
-                count.dropped += 1;
+            if votes > 0 && votes as f64 >= agreement * asked as f64 {
+                kept |= bit;
             }
         }
     }
-    Ok(Merged { bits: merged, counts })
+    kept
 }
 
 #[cfg(test)]
@@ -133,37 +105,54 @@ mod tests {
         bits
     }
 
+    fn dark(bits: &Array2<i32>) -> Source<'_> {
+        Source { kind: Kind::Dark, bits }
+    }
+
+    fn flat(bits: &Array2<i32>) -> Source<'_> {
+        Source { kind: Kind::Flat, bits }
+    }
+
     #[test]
     fn each_kind_judges_what_it_can_see() {
-        let dark = map(&[((0, 0), flags::HOT), ((1, 1), flags::COLD), ((3, 3), flags::SATURATED)]);
-        let flat = map(&[((1, 1), flags::COLD), ((2, 2), flags::COLD), ((0, 1), flags::UNLIT), ((0, 0), flags::UNLIT)]);
-        let sources = [
-            Source { name: "dark".into(), bits: &dark, judges: DARK_JUDGES },
-            Source { name: "flat".into(), bits: &flat, judges: FLAT_JUDGES },
-        ];
-        let merged = merge(&sources, 0.5).unwrap();
-        assert_eq!(merged.bits, map(&[((0, 0), flags::HOT), ((1, 1), flags::COLD), ((2, 2), flags::COLD)]));
-        let cold = &merged.counts["COLD"];
-        assert_eq!((cold.merged, cold.dropped), (2, 0));
-        assert_eq!(cold.by_source, [("dark".to_string(), 1), ("flat".to_string(), 2)]);
-        assert!(!merged.counts.contains_key("UNLIT"));
+        let first = map(&[((0, 0), flags::HOT), ((1, 1), flags::COLD), ((3, 3), flags::SATURATED)]);
+        let clean = map(&[]);
+        let lamp = map(&[((2, 2), flags::COLD), ((0, 1), flags::UNLIT), ((0, 0), flags::UNLIT), ((3, 4), 8)]);
+        let merged = merge(&[dark(&first), dark(&first), dark(&clean), flat(&lamp)], 0.5).unwrap();
+        // two of three darks, and the only flat: a flat is not outvoted by darks, which do not see response
+        let expected =
+            [((0, 0), flags::HOT), ((1, 1), flags::COLD), ((2, 2), flags::COLD), ((3, 4), flags::NON_LINEAR)];
+        assert_eq!((merged.bits, merged.bad, merged.dropped), (map(&expected), 4, 0));
     }
 
     #[test]
-    fn one_night_does_not_outvote_the_others() {
+    fn a_flat_without_light_says_nothing_of_response() {
+        let (lit, unlit) =
+            (map(&[((1, 1), flags::COLD)]), map(&[((1, 1), flags::UNLIT), ((1, 2), flags::NO_DATA | 128)]));
+        let merged = merge(&[flat(&lit), flat(&unlit), flat(&unlit)], 0.6).unwrap();
+        assert_eq!(merged.bits, map(&[((1, 1), flags::COLD), ((1, 2), flags::NO_DATA)]));
+    }
+
+    #[test]
+    fn a_pixel_drops_out_when_its_judges_no_longer_agree() {
         let (clean, hit) = (map(&[]), map(&[((0, 4), flags::HOT)]));
-        let source = |name: &str, bits| Source { name: name.to_string(), bits, judges: DARK_JUDGES };
-        let nights = [source("a", &clean), source("b", &hit), source("c", &clean)];
-        let merged = merge(&nights, 0.5).unwrap();
-        assert_eq!((merged.bits[[0, 4]], merged.counts["HOT"].dropped), (0, 1));
-        assert_eq!(merge(&nights, 0.0).unwrap().bits[[0, 4]], flags::HOT);
+        let night = |found: [bool; 5]| {
+            let sources: Vec<Source> = found.iter().map(|found| dark(if *found { &hit } else { &clean })).collect();
+            merge(&sources, 0.5).unwrap()
+        };
+        // newest first: a hit of one set, a defect that one set missed, one that has healed
+        assert_eq!(night([true, false, false, false, false]).bits[[0, 4]], 0);
+        assert_eq!(night([true, false, true, true, true]).bits[[0, 4]], flags::HOT);
+        let healed = night([false, false, false, true, true]);
+        assert_eq!((healed.bits[[0, 4]], healed.bad, healed.dropped), (0, 0, 1));
+        // the same sources give the same map, in whatever order
+        assert_eq!(night([false, true, false, true, true]), night([true, true, true, false, false]));
     }
 
     #[test]
-    fn maps_of_another_shape_are_refused() {
-        let (one, other) = (map(&[]), Array2::zeros((4, 4)));
-        let source = |bits| Source { name: "x".to_string(), bits, judges: DARK_JUDGES };
-        assert!(matches!(merge(&[source(&one), source(&other)], 0.5), Err(MergeError::Shape { .. })));
-        assert_eq!(merge(&[], 0.5), Err(MergeError::Empty));
+    fn maps_of_another_shape_are_left_out() {
+        let (one, other) = (map(&[((2, 3), flags::HOT)]), Array2::from_elem((4, 4), flags::HOT));
+        assert_eq!(merge(&[dark(&one), dark(&other)], 0.5).unwrap().bad, 1);
+        assert_eq!(merge(&[], 0.5), None);
     }
 }

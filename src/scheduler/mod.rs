@@ -29,7 +29,7 @@ use self::store::StoreError;
 use crate::association::Rules;
 use crate::catalogue::acts::{GATE, REFUSED};
 use crate::catalogue::jobs::{Job, JobChange};
-use crate::catalogue::products::{JudgedMetric, NewProduct};
+use crate::catalogue::products::{JudgedMetric, NewProduct, Reach};
 use crate::catalogue::{Catalogue, CatalogueError, JobId, ProductId, WriteTx};
 use crate::config::{Policy, ReleaseConfig, SchedulerConfig, Workspace};
 use crate::fault::{Classified, FaultClass, chain};
@@ -290,7 +290,7 @@ impl Scheduler {
         for product in &products {
             let id = tx.put_product(job.id, job.set_id, product, reduced.verdict).await?;
             self.offer(&mut tx, job.id, id, product, failed_qc).await?;
-            tx.dirty_sets_for(product, &self.rules.users_of(&job.recipe), self.serves_from(product.mjd)).await?;
+            tx.dirty_sets_for(product, &self.rules.users_of(&job.recipe), self.reach_of(product)).await?;
         }
         for monitor in &self.recipients.monitors {
             tx.enqueue_health(monitor, job.id, &job.key).await?;
@@ -344,9 +344,18 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The earliest data that a master of this time can serve.
-    fn serves_from(&self, mjd: f64) -> f64 {
-        if self.policy == Policy::Newest { mjd } else { f64::NEG_INFINITY }
+    /// The data that a master can serve: all later ones, those of its own night, or (in the policies that look both ways)
+    /// all, where a newer one need not be better.
+    fn reach_of(&self, master: &NewProduct) -> Reach {
+        let catg = master.catg.rsplit_once('_').map_or(master.catg.as_str(), |(catg, _arm)| catg);
+        let mjd = master.mjd;
+        match (self.policy, self.rules.taken(catg)) {
+            (Policy::Newest, (true, _)) => Reach { from_mjd: mjd - 1.0, to_mjd: mjd + 1.0, enough: i64::MAX },
+            (Policy::Newest, (false, most)) => {
+                Reach { from_mjd: mjd, to_mjd: f64::INFINITY, enough: i64::try_from(most).unwrap_or(i64::MAX) }
+            }
+            _ => Reach { from_mjd: f64::NEG_INFINITY, to_mjd: f64::INFINITY, enough: i64::MAX },
+        }
     }
 
     async fn record_failure(&self, job: &Job, failure: Failure) -> Result<(), SchedulerError> {

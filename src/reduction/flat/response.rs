@@ -180,10 +180,12 @@ fn flag(response: &mut Response, options: &ResponseOptions) {
     );
 }
 
-/// Take a second lamp's response into the first: the mean with inverse variances as weights, where both have one; the
-/// only one elsewhere. Shapes must be equal.
-pub fn merge(first: &mut Response, second: &Response) {
+/// Take a second lamp's response into the first: the mean of least variance where both have one, the only one elsewhere.
+/// `shared` is the variance (electrons squared) of what was subtracted from both lamps: its error is common to them. Each
+/// response is relative to the smooth light of its own lamp, so their levels match as they are. Shapes must be equal.
+pub fn merge(first: &mut Response, second: &Response, shared: &Array2<f32>) {
     let unlit = flags::UNLIT;
+    let lights = &first.model;
     ndarray::Zip::indexed(&mut first.value).and(&mut first.variance).and(&mut first.flags).par_for_each(
         |at, value, variance, bits| {
             let (Some(other), Some(error), Some(quality)) =
@@ -198,9 +200,12 @@ pub fn merge(first: &mut Response, second: &Response) {
                 (*value, *variance, *bits) = (*other, *error, *quality);
                 return;
             }
-            let (w, v) = (1.0 / *variance, 1.0 / error);
-            *value = (*value * w + other * v) / (w + v);
-            *variance = 1.0 / (w + v);
+            let lights = lights[at] * second.model.get(at).copied().unwrap_or(f32::INFINITY);
+            let common = (shared.get(at).copied().unwrap_or(0.0) / lights).min(0.99 * variance.min(*error)).max(0.0);
+            let weight = ((*variance - common) / (*variance + error - 2.0 * common)).clamp(0.0, 1.0);
+            let rest = 1.0 - weight;
+            *value = rest * *value + weight * other;
+            *variance = rest * rest * *variance + weight * weight * error + 2.0 * weight * rest * common;
             *bits |= quality;
         },
     );
@@ -300,10 +305,31 @@ pub(super) mod tests {
         let scene = Scene { scattered: 0.0, ..Scene::slit() };
         let (mut first, second) = (response(&scene, 5.0, 13), response(&scene, 5.0, 14));
         let before = first.variance[[256, 136]];
-        merge(&mut first, &second);
+        merge(&mut first, &second, &Array2::zeros(second.value.dim()));
         assert!((first.variance[[256, 136]] / before - 0.5).abs() < 0.02);
         let (width, ..) = pulls(&first);
         assert!((width - 1.0).abs() < 0.04, "{width}");
         assert_eq!(first.flags[[100, 52]], flags::UNLIT);
+    }
+
+    #[test]
+    fn the_error_of_a_shared_bias_is_not_averaged_away() {
+        // two lamps of 40 and 10 electrons above a bias known to 2 electrons, own variances 9 and 1
+        let lamp = |light: f32, own: f32| Response {
+            value: Array2::from_elem((4, 4), 1.0),
+            variance: Array2::from_elem((4, 4), (own + 4.0) / (light * light)),
+            flags: Array2::zeros((4, 4)),
+            model: Array2::from_elem((4, 4), light),
+            pattern: 0.0,
+        };
+        let (mut first, second) = (lamp(40.0, 9.0), lamp(10.0, 1.0));
+        let (a, b, c) = (13.0 / 1600.0, 5.0 / 100.0, 4.0 / 400.0);
+        let shared = Array2::from_elem((4, 4), 4.0);
+        merge(&mut first, &second, &shared);
+        // the bias is worse known, relative to the faint lamp, than all of the bright lamp: the faint one is left out
+        assert!(c > a && (f64::from(first.variance[[0, 0]]) - a).abs() < 0.02 * a, "{} {b}", first.variance[[0, 0]]);
+        let (mut equal, other) = (lamp(20.0, 5.0), lamp(20.0, 5.0));
+        merge(&mut equal, &other, &shared);
+        assert!((f64::from(equal.variance[[0, 0]]) - (0.5 * 5.0 + 4.0) / 400.0).abs() < 1e-7);
     }
 }

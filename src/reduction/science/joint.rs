@@ -1,0 +1,257 @@
+//! One exposure from its strips to the spectra of its sources: sky and sources are found in turns, each with the light of
+//! the other taken away, until neither knows of the other's mistakes.
+
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use super::cosmic::{self, CosmicOptions};
+use super::extract::{ExtractOptions, Extracted, Image, extract};
+use super::field::Field;
+use super::hidden;
+use super::profile::Moffat;
+use super::rows::Rows;
+use super::shift::{self, ArmShift, ShiftOptions};
+use super::sky::{self, Sky, SkyOptions};
+use super::slit::{self, SlitShift};
+use super::strip::Strip;
+use super::trace::{self, Beam, SearchOptions, Source, Trace, TraceError, TracePrior};
+use crate::instrument::airglow::SkyLine;
+use crate::reduction::orders::image::{binned, unbinned};
+
+/// How an exposure is reduced.
+#[derive(Clone, Debug)]
+pub struct JointOptions {
+    /// Sky.
+    pub sky: SkyOptions,
+    /// Cosmic rays.
+    pub cosmic: CosmicOptions,
+    /// Shift of the lines; `None` leaves wavelengths as they are.
+    pub shift: Option<ShiftOptions>,
+    /// Search for sources.
+    pub search: SearchOptions,
+    /// Extraction.
+    pub extract: ExtractOptions,
+    /// What is known of traces.
+    pub prior: TracePrior,
+    /// Turns of sky and sources after the first sky.
+    pub turns: usize,
+}
+
+/// An order when all is done.
+#[derive(Clone, Debug)]
+pub struct JointOrder {
+    /// Its pixels, with wavelengths as the lines of the sky have them, and cosmic rays flagged.
+    pub strip: Strip,
+    /// The sky.
+    pub sky: Sky,
+    /// Light of the sources in every pixel; zero without any.
+    pub sources: Array2<f32>,
+    /// What was extracted; `None` without a source.
+    pub extracted: Option<Extracted>,
+    /// Trace of each source.
+    pub traces: Vec<Trace>,
+}
+
+/// An exposure when all is done.
+#[derive(Clone, Debug)]
+pub struct Joint {
+    /// Its orders.
+    pub orders: Vec<JointOrder>,
+    /// Sources, the target first.
+    pub sources: Vec<Source>,
+    /// Why there is none.
+    pub missing: Option<TraceError>,
+    /// By how much the slit had moved along itself; `None` when the sky is too faint to tell.
+    pub slit: Option<SlitShift>,
+    /// By how much lines lay off the map; `None` when too few can be seen, or none were looked for.
+    pub shift: Option<ArmShift>,
+    /// Orders without enough usable pixels for a sky.
+    pub left_out: Vec<u8>,
+    /// Pixels that cosmic rays have hit, in orders.
+    pub cosmic_rays: usize,
+}
+
+/// An order under way.
+pub(super) struct Order {
+    pub(super) strip: Strip,
+    rows: Rows,
+    sky: Sky,
+    sources: Array2<f32>,
+    extracted: Option<Extracted>,
+    traces: Vec<Trace>,
+}
+
+/// Reduce the strips of an exposure.
+pub fn reduce(mut strips: Vec<Strip>, list: &[SkyLine], options: &JointOptions) -> Joint {
+    let slit = place_slit(&mut strips);
+    let numbers: Vec<u8> = strips.iter().map(|strip| strip.order).collect();
+    let mut orders: Vec<Order> = strips.into_par_iter().filter_map(|strip| first_sky(strip, options)).collect();
+    let shift = options.shift.as_ref().and_then(|shift| place_lines(&mut orders, list, shift));
+    let mut cosmic_rays = 0;
+    let (mut sources, mut missing) = (Vec::new(), None);
+    for turn in 0..options.turns.max(1) {
+        if turn > 0 {
+            orders.par_iter_mut().for_each(|order| order.next_sky(options));
+        }
+        cosmic_rays += orders.par_iter_mut().map(|order| order.flag_rays(options)).sum::<usize>();
+        match find_sources(&mut orders, options) {
+            Ok(found) => (sources, missing) = (found, None),
+            Err(error) => {
+                (sources, missing) = (Vec::new(), Some(error));
+                orders.iter_mut().for_each(Order::forget_sources);
+            }
+        }
+    }
+    let left_out =
+        numbers.into_iter().filter(|number| orders.iter().all(|order| order.strip.order != *number)).collect();
+    let orders = orders.into_iter().map(Order::finished).collect();
+    Joint { orders, sources, missing, slit, shift, left_out, cosmic_rays }
+}
+
+/// Move the maps to where the slit is, and close it where its ends are.
+pub(super) fn place_slit(strips: &mut [Strip]) -> Option<SlitShift> {
+    let rows: Vec<Option<Rows>> = strips.par_iter().map(Rows::of).collect();
+    let known: Vec<(&Strip, &Rows)> = strips.iter().zip(&rows).filter_map(|(s, r)| Some((s, r.as_ref()?))).collect();
+    let lit = slit::lit(strips)?;
+    let shift = slit::find(&known, lit)?;
+    if shift.is_significant() {
+        strips.par_iter_mut().for_each(|strip| {
+            slit::move_maps(strip, shift.pixels);
+            slit::close(strip, lit);
+        });
+    }
+    Some(shift)
+}
+
+/// The sky before any source is known.
+pub(super) fn first_sky(strip: Strip, options: &JointOptions) -> Option<Order> {
+    let mut rows = Rows::of(&strip)?;
+    let hidden = hidden::find(&strip, &rows);
+    let sky = sky::fit(&strip, &mut rows, None, &hidden, &options.sky)?;
+    let sources = Array2::zeros(strip.shape());
+    Some(Order { strip, rows, sky, sources, extracted: None, traces: Vec::new() })
+}
+
+/// Give every pixel the wavelength that the lines of the sky say.
+pub(super) fn place_lines(orders: &mut [Order], list: &[SkyLine], options: &ShiftOptions) -> Option<ArmShift> {
+    let skies: Vec<_> = orders.iter().map(|order| (&order.sky.spline, &order.rows)).collect();
+    let shift = shift::find(&skies, list, options)?;
+    orders.par_iter_mut().zip(&shift.orders).for_each(|(order, found)| {
+        let Order { strip, rows, .. } = order;
+        let Strip { wavelength, wavelength_error, .. } = strip;
+        ndarray::Zip::from(wavelength).and(wavelength_error).and(&rows.at).for_each(|wavelength, error, row| {
+            if row.is_finite() {
+                let row = f64::from(*row);
+                *wavelength = rows.wavelength(row - found.at(row));
+                // the lines replace the map's own zero point; its errors along the order remain the larger ones
+                *error = error.hypot((rows.step(row).abs() * found.error) as f32);
+            }
+        });
+    });
+    Some(shift)
+}
+
+impl Order {
+    fn next_sky(&mut self, options: &JointOptions) {
+        let sources = self.extracted.as_ref().map(|_| &self.sources);
+        let hidden = if sources.is_some() { Vec::new() } else { hidden::find(&self.strip, &self.rows) };
+        if let Some(sky) = sky::fit(&self.strip, &mut self.rows, sources, &hidden, &options.sky) {
+            self.sky = sky;
+        }
+    }
+
+    fn flag_rays(&mut self, options: &JointOptions) -> usize {
+        // before any source is known its own light is no cosmic ray, however sharp the star
+        let Some(extracted) = &self.extracted else { return 0 };
+        let model = &self.sky.model.value + &self.sources;
+        cosmic::flag(&mut self.strip, &model, &extracted.rejected, &options.cosmic)
+    }
+
+    fn forget_sources(&mut self) {
+        self.sources.fill(0.0);
+        self.extracted = None;
+        self.traces.clear();
+    }
+
+    fn finished(self) -> JointOrder {
+        let Order { strip, sky, sources, extracted, traces, .. } = self;
+        JointOrder { strip, sky, sources, extracted, traces }
+    }
+}
+
+/// Find sources in all orders together, follow and extract them.
+fn find_sources(orders: &mut [Order], options: &JointOptions) -> Result<Vec<Source>, TraceError> {
+    let fields: Vec<Field> = orders.par_iter().map(|order| Field::of(&order.strip, &order.sky.model)).collect();
+    let sources = trace::find(&fields, &Beam::SINGLE, &options.prior, &options.search)?;
+    let traces: Vec<Vec<Trace>> =
+        sources.iter().map(|source| trace::follow(&fields, source, Beam::SINGLE[0], &options.prior)).collect();
+    let extracted: Vec<(Extracted, Vec<Trace>)> = fields
+        .par_iter()
+        .enumerate()
+        .map(|(k, field)| {
+            let traces: Vec<Trace> = traces.iter().filter_map(|traces| traces.get(k)).cloned().collect();
+            let images: Vec<Image> = traces
+                .iter()
+                .zip(&sources)
+                .map(|(trace, source)| Image {
+                    trace,
+                    shifts: vec![0.0],
+                    sign: 1.0,
+                    shot: 1.0,
+                    shape: Moffat { fwhm: source.fwhm, beta: f64::INFINITY },
+                })
+                .collect();
+            (extract(field, &images, None, &options.extract), traces)
+        })
+        .collect();
+    drop(fields);
+    for (order, (extracted, traces)) in orders.iter_mut().zip(extracted) {
+        order.sources.assign(&extracted.model);
+        order.extracted = Some(extracted);
+        order.traces = traces;
+    }
+    Ok(sources)
+}
+
+impl JointOrder {
+    /// Column of the turned detector, unbinned pixels of the trimmed area, at which a slit position lies in a row of the
+    /// strip. `None` where the row does not reach it.
+    pub fn across(&self, row: usize, slit: impl Fn(f64) -> f64) -> Option<f64> {
+        let line = self.strip.slit.row(row);
+        let off = |c: usize| f64::from(line[c]) - slit(self.strip.wavelength[(row, c)]);
+        (1..line.len()).find_map(|c| {
+            let (low, high) = (off(c - 1), off(c));
+            let between = (low <= 0.0) != (high <= 0.0) && low.is_finite() && high.is_finite();
+            let column = (self.strip.columns[row] + c) as f64 - high / (high - low);
+            between.then(|| unbinned(column, self.strip.binning[1]))
+        })
+    }
+
+    /// Row of the strip at a place along the dispersion, unbinned pixels.
+    pub fn row_of(&self, place: f64) -> Option<usize> {
+        let row = binned(place, self.strip.binning[0]).round() - self.strip.row as f64;
+        (row >= 0.0 && (row as usize) < self.strip.shape().0).then_some(row as usize)
+    }
+
+    /// What is left of the light in units of its noise, with the sky of the pixel, for pixels that take part.
+    pub fn residuals(&self) -> impl Iterator<Item = Residual> + '_ {
+        self.strip.value.indexed_iter().filter(|(at, _)| self.strip.usable(*at)).map(|(at, value)| {
+            let (sky, source) = (self.sky.model.value[at], self.sources[at]);
+            let sigma = self.strip.variance(at, f64::from(sky + source)).sqrt();
+            Residual { sky: sky.into(), source: source.into(), sigma, value: f64::from(value - sky - source) / sigma }
+        })
+    }
+}
+
+/// What is left in one pixel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Residual {
+    /// Light of the sky.
+    pub sky: f64,
+    /// Light of sources.
+    pub source: f64,
+    /// Noise of the pixel.
+    pub sigma: f64,
+    /// What is left, in units of that noise.
+    pub value: f64,
+}
