@@ -164,7 +164,8 @@ impl Catalogue {
     /// Every product that should be in the tree now.
     pub async fn products_in_tree(&self) -> Result<Vec<StoredProduct>> {
         sqlx::query_as(
-            "SELECT id, folder, name, sha256, state FROM product WHERE state IN ('current', 'bad', 'stale') ORDER BY id",
+            "SELECT id, folder, CASE WHEN prodcatg = '' THEN name ELSE archive_name END AS name, sha256, state FROM product
+             WHERE state IN ('current', 'bad', 'stale') ORDER BY id",
         )
         .fetch_all(self.reader())
         .await
@@ -174,12 +175,25 @@ impl Catalogue {
     /// The products of a job that the tree should show.
     pub async fn products_of(&self, job: JobId) -> Result<Vec<StoredProduct>> {
         sqlx::query_as(
-            "SELECT id, folder, name, sha256, state FROM product WHERE job_id = ?1 AND state IN ('current', 'bad', 'stale')",
+            "SELECT id, folder, CASE WHEN prodcatg = '' THEN name ELSE archive_name END AS name, sha256, state FROM product
+             WHERE job_id = ?1 AND state IN ('current', 'bad', 'stale')",
         )
         .bind(job)
         .fetch_all(self.reader())
         .await
         .during("list the products of a job")
+    }
+
+    /// Phase 3 files that were replaced: each revision has a name of its own in the tree, so the next does not take its
+    /// place there.
+    pub async fn replaced_in_tree(&self) -> Result<Vec<StoredProduct>> {
+        sqlx::query_as(
+            "SELECT id, folder, archive_name AS name, sha256, state FROM product
+             WHERE state = 'superseded' AND prodcatg <> '' ORDER BY id",
+        )
+        .fetch_all(self.reader())
+        .await
+        .during("list what was replaced in the tree")
     }
 
     /// Is a file of this digest known as a product?

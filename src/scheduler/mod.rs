@@ -12,7 +12,7 @@ pub mod book;
 pub mod executor;
 pub mod joblog;
 mod orphans;
-mod science;
+pub mod science;
 pub mod store;
 
 use std::sync::Arc;
@@ -112,6 +112,9 @@ impl Scheduler {
             if let Err(error) = store::show(&self.workspace, &product) {
                 tracing::error!(product = product.name, error = chain(&error), "the tree cannot show a product");
             }
+        }
+        for replaced in self.catalogue.replaced_in_tree().await? {
+            store::hide(&self.workspace, &replaced)?;
         }
         Ok(())
     }
@@ -311,6 +314,9 @@ impl Scheduler {
         tracing::info!(state, products = products.len(), "job ended");
         for product in self.catalogue.products_of(job.id).await? {
             store::show(&self.workspace, &product)?;
+        }
+        for replaced in self.catalogue.replaced_in_tree().await? {
+            store::hide(&self.workspace, &replaced)?;
         }
         Ok(())
     }

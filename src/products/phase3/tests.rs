@@ -59,6 +59,7 @@ fn frame(arm: Arm, time: &str, exptime: f64) -> FrameMeta {
             position: Some([201.9, -33.4]),
             airmass: Some([1.2, 1.3]),
             seeing: Some(0.8),
+            ..OnSky::default()
         },
         warnings: Vec::new(),
     }
