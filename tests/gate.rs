@@ -57,8 +57,8 @@ impl Scene {
             Binning { x: 2, y: 2 },
             3,
         ));
-        for frame in plan.frames() {
-            write(&frame, &raw).expect("written");
+        for frame in plan.frames(7).expect("a night") {
+            write(&frame.expect("drawn"), &raw).expect("written");
         }
         let config = Config::load(Some(&config_file), std::iter::empty()).expect("a valid configuration");
         Scene { workspace: config.workspace(), folder, config_file }
