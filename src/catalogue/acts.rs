@@ -28,11 +28,19 @@ pub enum Act {
     Reject,
     /// Take a withdrawn product back, or use one whose metrics are out of range.
     Accept,
+    /// Take a product back from the archives, also from those that have it already.
+    Withdraw,
 }
 
 impl Act {
     /// Every act.
-    pub const ALL: [Act; 6] = [Act::Retry, Act::Hold, Act::Release, Act::Reprocess, Act::Reject, Act::Accept];
+    pub const ALL: [Act; 7] =
+        [Act::Retry, Act::Hold, Act::Release, Act::Reprocess, Act::Reject, Act::Accept, Act::Withdraw];
+
+    /// Must a reason be given?
+    pub fn needs_reason(self) -> bool {
+        matches!(self, Act::Reject | Act::Withdraw)
+    }
 
     /// Stable identifier, the name of the command.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +51,7 @@ impl Act {
             Act::Reprocess => "reprocess",
             Act::Reject => "reject",
             Act::Accept => "accept",
+            Act::Withdraw => "withdraw",
         }
     }
 
@@ -148,6 +157,13 @@ fn remedies(admits: &[&str]) -> String {
     if admits.is_empty() { "it admits no act now".to_string() } else { format!("it admits: {}", admits.join(", ")) }
 }
 
+/// Class of deliveries that are held because the archive would refuse the file.
+pub const REFUSED: &str = "phase3";
+/// Class of deliveries that are held for an operator's word.
+pub const GATE: &str = "gate";
+/// Class of deliveries that were taken back.
+pub const WITHDRAWN: &str = "withdrawn";
+
 /// Everything that an act on a target could reach.
 struct Scope {
     files: Vec<FileState>,
@@ -188,6 +204,8 @@ struct DeliveryState {
     sink: String,
     key: String,
     state: String,
+    /// The archive would refuse the file.
+    refused: bool,
     /// State from which it was cancelled; empty when it is not.
     cancelled_from: String,
 }
@@ -197,6 +215,7 @@ enum Step<'a> {
     LookAgain(&'a FileState),
     Job(&'a JobState, &'static str),
     Delivery(&'a DeliveryState, &'static str),
+    Reject(&'a ProductState),
     Withdraw(&'a ProductState),
     Restore(&'a ProductState),
     Overrule(&'a ProductState),
@@ -220,10 +239,17 @@ impl Scope {
                 files.chain(jobs(&["parked", "failed"], retried)).chain(deliveries("parked", "queued")).collect()
             }
             Act::Hold => jobs(&["ready", "waiting"], |_| "held").chain(deliveries("queued", "held")).collect(),
-            Act::Release => jobs(&["held"], released).chain(deliveries("held", "queued")).collect(),
+            Act::Release => {
+                let open = |step: &Step<'_>| !matches!(step, Step::Delivery(item, _) if item.refused);
+                jobs(&["held"], released).chain(deliveries("held", "queued")).filter(open).collect()
+            }
             Act::Reprocess => jobs(&["done", "flagged", "parked", "failed"], retried).collect(),
             Act::Reject => {
-                self.products.iter().filter(|product| product.state == "current").map(Step::Withdraw).collect()
+                self.products.iter().filter(|product| product.state == "current").map(Step::Reject).collect()
+            }
+            Act::Withdraw => {
+                let offered = self.deliveries.iter().any(|item| item.state != "cancelled");
+                self.products.iter().filter(|_| offered).map(Step::Withdraw).collect()
             }
             Act::Accept => self
                 .products
@@ -245,7 +271,10 @@ impl Scope {
             .products
             .iter()
             .map(|product| format!("{} is {} with verdict {}", product.name, product.state, product.verdict));
-        let deliveries = self.deliveries.iter().map(|item| format!("delivery to {} is {}", item.sink, item.state));
+        let deliveries = self.deliveries.iter().map(|item| {
+            let refused = if item.refused { ": the file fails Phase 3 validation" } else { "" };
+            format!("delivery to {} is {}{refused}", item.sink, item.state)
+        });
         let all: Vec<String> = files.chain(products).chain(jobs).chain(deliveries).collect();
         let more = all.len().saturating_sub(4);
         match (all.is_empty(), more) {
@@ -272,7 +301,7 @@ impl Catalogue {
         if who.trim().is_empty() {
             return Err(ActError::Unsaid { act: act.as_str(), what: "the name of who does it" });
         }
-        if act == Act::Reject && why.trim().is_empty() {
+        if act.needs_reason() && why.trim().is_empty() {
             return Err(ActError::Unsaid { act: act.as_str(), what: "a reason" });
         }
         // Nobody else writes from here on, so what is read now is what will be changed.
@@ -402,6 +431,7 @@ impl Catalogue {
     ) -> Result<Vec<DeliveryState>> {
         sqlx::query_as(
             "SELECT d.id, d.sink, d.key, d.state,
+                    coalesce((SELECT p.findings <> '[]' FROM product p WHERE p.id = d.product_id), 0) AS refused,
                     CASE WHEN d.state = 'cancelled' THEN coalesce((SELECT e.from_state FROM delivery_event e
                         WHERE e.delivery_id = d.id AND e.to_state = 'cancelled' ORDER BY e.id DESC LIMIT 1), '') ELSE '' END
                         AS cancelled_from
@@ -443,6 +473,7 @@ impl WriteTx {
                 self.move_delivery(item.id, &[item.state.as_str()], to, &change).await?;
                 Ok(vec![format!("{} to {}: {} -> {to}", item.key, item.sink, item.state)])
             }
+            Step::Reject(product) => self.reject(product, scope, said).await,
             Step::Withdraw(product) => self.withdraw(product, scope, said).await,
             Step::Restore(product) => self.restore(product, scope, said).await,
             Step::Overrule(product) => {
@@ -491,7 +522,32 @@ impl WriteTx {
             .map(|_| ())
     }
 
+    /// The archives are to have it no more: what was not sent is cancelled, what was confirmed is marked. No archive offers
+    /// removal to programs, so that remains to be asked for, and the delivery says so.
     async fn withdraw(&mut self, product: &ProductState, scope: &Scope, said: &str) -> Result<Vec<String>> {
+        let mut changes = Vec::new();
+        if matches!(product.state.as_str(), "current" | "stale") {
+            self.set_product_state(product.id, "bad", said).await?;
+            self.dirty_sets_that_considered(product.id).await?;
+            changes.push(format!("{}: {} -> bad, its users are planned again", product.name, product.state));
+        }
+        for item in scope.deliveries.iter().filter(|item| item.state != "cancelled") {
+            let left = !matches!(item.state.as_str(), "held" | "queued" | "parked");
+            let remains = format!("{} may still hold {} until it is removed there; {said}", item.sink, item.key);
+            let change = DeliveryChange {
+                why: said,
+                class: WITHDRAWN,
+                error: if left { &remains } else { said },
+                ..DeliveryChange::default()
+            };
+            self.move_delivery(item.id, &[item.state.as_str()], "cancelled", &change).await?;
+            let ask = if left { ", ask for its removal there" } else { "" };
+            changes.push(format!("{} to {}: {} -> cancelled{ask}", item.key, item.sink, item.state));
+        }
+        Ok(changes)
+    }
+
+    async fn reject(&mut self, product: &ProductState, scope: &Scope, said: &str) -> Result<Vec<String>> {
         self.set_product_state(product.id, "bad", said).await?;
         self.cancel_deliveries(product.id, said).await?;
         self.dirty_sets_that_considered(product.id).await?;
@@ -513,7 +569,7 @@ impl WriteTx {
         self.dirty_sets_that_considered(product.id).await?;
         let mut changes = vec![format!("{}: bad -> current", product.name)];
         for item in scope.deliveries.iter().filter(|item| item.state == "cancelled") {
-            let to = if item.cancelled_from == "held" { "held" } else { "queued" };
+            let to = if item.cancelled_from == "held" || item.refused { "held" } else { "queued" };
             let change = DeliveryChange { why: said, ..DeliveryChange::default() };
             self.move_delivery(item.id, &["cancelled"], to, &change).await?;
             changes.push(format!("{} to {}: cancelled -> {to}", item.key, item.sink));
@@ -661,6 +717,67 @@ mod tests {
         assert_eq!(act(&seeded, Act::Reprocess, "set:3").await.expect("admitted"), ["job:2: done -> ready"]);
         let job = seeded.catalogue.job(JobId(2)).await.expect("a row").expect("a job");
         assert_eq!((job.state.as_str(), job.attempts), ("ready", 0));
+    }
+
+    /// Put a delivery that is held before the archive in the place of the queued one of product 3.
+    async fn hold_before_archive(seeded: &Seeded, class: &'static str, findings: &str) {
+        let mut tx = seeded.catalogue.begin().await.expect("a transaction");
+        sqlx::query("DELETE FROM delivery WHERE id = 5").execute(&mut *tx.tx).await.expect("deleted");
+        sqlx::query("UPDATE product SET prodcatg = 'SCIENCE.SPECTRUM', findings = ?1 WHERE id = 3")
+            .bind(findings)
+            .execute(&mut *tx.tx)
+            .await
+            .expect("changed");
+        tx.hold_archive("saf", ProductId(3), JobId(3), class, "it waits for its reason").await.expect("held");
+        tx.commit().await.expect("kept");
+    }
+
+    async fn held(seeded: &Seeded) -> crate::catalogue::views::DeliveryRow {
+        let rows = seeded.catalogue.deliveries_of_product(3).await.expect("rows");
+        rows.into_iter().find(|row| row.sink == "saf").expect("a delivery")
+    }
+
+    #[tokio::test]
+    async fn what_waits_at_the_gate_is_let_go_by_release_and_says_why_it_waits() {
+        let seeded = Seeded::night().await;
+        hold_before_archive(&seeded, GATE, "[]").await;
+        assert_eq!(held(&seeded).await.error, "it waits for its reason");
+        let changes = act(&seeded, Act::Release, "product:3").await.expect("admitted");
+        assert!(changes[0].ends_with("to saf: held -> queued"), "{changes:?}");
+        assert_eq!((held(&seeded).await.state.as_str(), held(&seeded).await.error.as_str()), ("queued", ""));
+    }
+
+    #[tokio::test]
+    async fn what_the_archive_would_refuse_no_act_lets_go() {
+        let seeded = Seeded::night().await;
+        hold_before_archive(&seeded, REFUSED, "[\"K037 NCOMBINE: found 0\"]").await;
+        let error = act(&seeded, Act::Release, "product:3").await.expect_err("refused");
+        assert!(error.contains("the file fails Phase 3 validation"), "{error}");
+        act(&seeded, Act::Withdraw, "product:3").await.expect("admitted");
+        act(&seeded, Act::Accept, "product:3").await.expect("admitted");
+        assert_eq!(held(&seeded).await.state, "held", "taken back, it is still refused");
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_product_is_cancelled_where_it_waits_and_marked_where_it_is() {
+        let seeded = Seeded::night().await;
+        let error = seeded.catalogue.act("ana", Act::Withdraw, "product:2", " ").await.expect_err("no reason");
+        assert_eq!(error.to_string(), "withdraw needs a reason");
+        let changes = act(&seeded, Act::Withdraw, "product:2").await.expect("admitted");
+        assert!(changes[0].contains("current -> bad"), "{changes:?}");
+        assert!(
+            changes.iter().any(|change| change.contains("confirmed -> cancelled, ask for its removal")),
+            "{changes:?}"
+        );
+        let rows = seeded.catalogue.deliveries_of_product(2).await.expect("rows");
+        let row = rows.iter().find(|row| row.class == WITHDRAWN).expect("marked");
+        assert!(row.error.contains("may still hold") && row.error.contains("withdraw by ana: test"), "{}", row.error);
+        assert!(act(&seeded, Act::Withdraw, "product:2").await.is_err(), "not twice");
+        let journal = seeded.catalogue.operator_acts(10).await.expect("a journal");
+        assert_eq!((journal[0].act.as_str(), journal[0].why.as_str()), ("withdraw", "test"));
+        act(&seeded, Act::Accept, "product:2").await.expect("admitted");
+        let rows = seeded.catalogue.deliveries_of_product(2).await.expect("rows");
+        assert!(rows.iter().any(|row| row.state == "queued"), "offered again: the archive is asked what it has");
     }
 
     #[tokio::test]

@@ -214,6 +214,33 @@ impl WriteTx {
         .map(|_| ())
     }
 
+    /// Put a product before an archive's door: it waits there for an operator, and `why` says for what. Class `gate`: his
+    /// word lets it go. Class `phase3`: the archive would refuse it, so no word does.
+    pub async fn hold_archive(
+        &mut self,
+        sink: &str,
+        product: ProductId,
+        job: JobId,
+        class: &'static str,
+        why: &str,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO delivery (sink, kind, key, product_id, job_id, state, class, error, created_us)
+             SELECT ?1, 'archive', archive_name, id, ?3, 'held', ?4, ?5, ?6 FROM product WHERE id = ?2
+             ON CONFLICT (sink, key) DO NOTHING",
+        )
+        .bind(sink)
+        .bind(product)
+        .bind(job)
+        .bind(class)
+        .bind(why)
+        .bind(self.now_us)
+        .execute(&mut *self.tx)
+        .await
+        .during("hold a delivery")
+        .map(|_| ())
+    }
+
     /// Queue the metrics of a job for a health monitor. `key` makes the monitor's side idempotent.
     pub async fn enqueue_health(&mut self, sink: &str, job: JobId, key: &str) -> Result<()> {
         sqlx::query(

@@ -37,6 +37,19 @@ pub struct NewProduct {
     pub mjd: f64,
     /// Number of frames combined.
     pub n_combined: i64,
+    /// What it claims before ESO's archive; `None` for a product that goes there without a claim, as calibrations do.
+    pub claim: Option<Claim>,
+}
+
+/// What a Phase 3 file claims, and what the validator says to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// PRODCATG.
+    pub prodcatg: String,
+    /// Name in archives: companions name each other by it.
+    pub archive_name: String,
+    /// Breaches for which the archive would refuse it, one text each; empty when it passed.
+    pub findings: Vec<String>,
 }
 
 /// A metric with its range and verdict.
@@ -138,10 +151,21 @@ impl Catalogue {
         .during("list masters to come")
     }
 
+    /// Jobs of a set, before this one, that made products: a later one makes a new revision of them.
+    pub async fn earlier_revisions(&self, set: SetId, job: JobId) -> Result<i64> {
+        sqlx::query_scalar("SELECT count(DISTINCT job_id) FROM product WHERE set_id = ?1 AND job_id < ?2")
+            .bind(set)
+            .bind(job)
+            .fetch_one(self.reader())
+            .await
+            .during("count revisions")
+    }
+
     /// Every product that should be in the tree now.
     pub async fn products_in_tree(&self) -> Result<Vec<StoredProduct>> {
         sqlx::query_as(
-            "SELECT id, folder, name, sha256, state FROM product WHERE state IN ('current', 'bad', 'stale') ORDER BY id",
+            "SELECT id, folder, CASE WHEN prodcatg = '' THEN name ELSE archive_name END AS name, sha256, state FROM product
+             WHERE state IN ('current', 'bad', 'stale') ORDER BY id",
         )
         .fetch_all(self.reader())
         .await
@@ -151,12 +175,25 @@ impl Catalogue {
     /// The products of a job that the tree should show.
     pub async fn products_of(&self, job: JobId) -> Result<Vec<StoredProduct>> {
         sqlx::query_as(
-            "SELECT id, folder, name, sha256, state FROM product WHERE job_id = ?1 AND state IN ('current', 'bad', 'stale')",
+            "SELECT id, folder, CASE WHEN prodcatg = '' THEN name ELSE archive_name END AS name, sha256, state FROM product
+             WHERE job_id = ?1 AND state IN ('current', 'bad', 'stale')",
         )
         .bind(job)
         .fetch_all(self.reader())
         .await
         .during("list the products of a job")
+    }
+
+    /// Phase 3 files that were replaced: each revision has a name of its own in the tree, so the next does not take its
+    /// place there.
+    pub async fn replaced_in_tree(&self) -> Result<Vec<StoredProduct>> {
+        sqlx::query_as(
+            "SELECT id, folder, archive_name AS name, sha256, state FROM product
+             WHERE state = 'superseded' AND prodcatg <> '' ORDER BY id",
+        )
+        .fetch_all(self.reader())
+        .await
+        .during("list what was replaced in the tree")
     }
 
     /// Is a file of this digest known as a product?
@@ -221,11 +258,18 @@ impl WriteTx {
             self.revive_product(same, verdict).await?;
             return Ok(same);
         }
-        let archive_name = archive_name(&product.name, revision);
+        let claim = product.claim.as_ref();
+        let archive_name = match claim {
+            // The same job with another version of the program: its name is that of what it made before.
+            Some(claim) if self.is_archived(&claim.archive_name).await? => archive_name(&claim.archive_name, revision),
+            Some(claim) => claim.archive_name.clone(),
+            None => archive_name(&product.name, revision),
+        };
+        let findings = claim.map(|claim| serde_json::Value::from(claim.findings.clone()).to_string());
         sqlx::query_scalar(
             "INSERT INTO product (job_id, set_id, catg, arm, night, name, folder, archive_name, revision, sha256, md5, crc32,
-                 crc32c, size, keys, mjd, verdict, state, n_combined, created_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'current', ?18, ?19)
+                 crc32c, size, keys, mjd, verdict, state, n_combined, created_us, prodcatg, findings)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'current', ?18, ?19, ?20, ?21)
              RETURNING id",
         )
         .bind(job)
@@ -247,9 +291,19 @@ impl WriteTx {
         .bind(verdict.as_str())
         .bind(product.n_combined)
         .bind(self.now_us)
+        .bind(claim.map_or("", |claim| claim.prodcatg.as_str()))
+        .bind(findings.unwrap_or_else(|| "[]".to_string()))
         .fetch_one(&mut *self.tx)
         .await
         .during("record a product")
+    }
+
+    async fn is_archived(&mut self, name: &str) -> Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM product WHERE archive_name = ?1)")
+            .bind(name)
+            .fetch_one(&mut *self.tx)
+            .await
+            .during("look for a name in the archive")
     }
 
     async fn revive_product(&mut self, product: ProductId, verdict: Verdict) -> Result<()> {

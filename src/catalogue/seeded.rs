@@ -209,6 +209,7 @@ impl Seeded {
             keys: "{}".to_string(),
             mjd: 61109.1,
             n_combined: row.n_frames,
+            claim: None,
         };
         let product = tx.put_product(job, set, &product, verdict).await.expect("a product");
         let level = JudgedMetric {

@@ -108,6 +108,8 @@ pub enum Command {
     Reject(acts::ActArgs),
     /// Take a withdrawn product back, or use one whose metrics are out of range
     Accept(acts::ActArgs),
+    /// Take a product back from the archives, also from those that have it (needs --why)
+    Withdraw(acts::ActArgs),
     /// List what operators did
     Acts(acts::JournalArgs),
     /// Check files against ESO's Phase 3 standard
@@ -194,6 +196,7 @@ async fn dispatch(config: Config, command: Command) -> CliResult {
         Command::Reprocess(args) => acts::run(&config, Act::Reprocess, &args).await,
         Command::Reject(args) => acts::run(&config, Act::Reject, &args).await,
         Command::Accept(args) => acts::run(&config, Act::Accept, &args).await,
+        Command::Withdraw(args) => acts::run(&config, Act::Withdraw, &args).await,
         Command::Acts(args) => acts::journal(&config, &args).await,
         Command::Backup(args) => maintenance::backup(&config, &args).await,
         Command::Check => maintenance::check(&config).await,

@@ -227,11 +227,23 @@ pub struct LogConfig {
 }
 
 /// Whether products flow to archives by themselves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseConfig {
-    /// Products wait for an operator's release.
+    /// Products that the gate is for wait for an operator's release.
     pub gatekeeper: bool,
+    /// What the gate is for: PRODCATG or its first word; `CALIB` for products without a Phase 3 claim.
+    pub gated: Vec<String>,
+}
+
+impl ReleaseConfig {
+    /// Does a product wait? `prodcatg` is empty when it makes no Phase 3 claim.
+    pub fn holds(&self, prodcatg: &str) -> bool {
+        let name = if prodcatg.is_empty() { "CALIB" } else { prodcatg };
+        let meant =
+            |gated: &String| name == gated || name.strip_prefix(gated).is_some_and(|rest| rest.starts_with('.'));
+        self.gatekeeper && self.gated.iter().any(meant)
+    }
 }
 
 impl Config {
@@ -275,6 +287,10 @@ impl Config {
                 &self.service.listen,
                 "must be ADDRESS:PORT, for example 127.0.0.1:8642",
             ));
+        }
+        if let Some(odd) = self.release.gated.iter().find(|name| !is_category(name)) {
+            let reason = "must be SCIENCE, ANCILLARY, CALIB, or a category of Phase 3 such as SCIENCE.SPECTRUM";
+            return Err(bad("release.gated", odd, reason));
         }
         if self.paths.work.as_os_str().is_empty() {
             return Err(bad("paths.work", "", "must name a folder"));
@@ -375,6 +391,12 @@ pub(crate) fn bad(key: &str, found: &str, reason: &str) -> ConfigError {
     ConfigError::Value { key: key.to_string(), found: format!("{found:?}"), reason: reason.to_string() }
 }
 
+fn is_category(name: &str) -> bool {
+    let word = name.split('.').next().unwrap_or_default();
+    let plain = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'.');
+    plain && ["SCIENCE", "ANCILLARY", "CALIB"].contains(&word) && (word != "CALIB" || name == "CALIB")
+}
+
 fn positive(key: &str, value: f64) -> Result<(), ConfigError> {
     if value.is_finite() && value > 0.0 {
         Ok(())
@@ -389,4 +411,25 @@ fn not_negative(key: &str, value: f64) -> Result<(), ConfigError> {
 
 fn at_least_one(key: &str, value: u64) -> Result<(), ConfigError> {
     if value >= 1 { Ok(()) } else { Err(bad(key, &value.to_string(), "must be at least 1")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gate_holds_what_it_is_for() {
+        let mut release = Config::defaults().expect("defaults").release;
+        assert!(!release.holds("SCIENCE.SPECTRUM"), "the gate is open by default");
+        release.gatekeeper = true;
+        assert!(release.holds("SCIENCE.SPECTRUM") && release.holds("ANCILLARY.2DSPECTRUM"));
+        assert!(!release.holds(""), "calibrations flow");
+        release.gated = vec!["CALIB".to_string(), "SCIENCE.SPECTRUM".to_string()];
+        assert!(release.holds("") && release.holds("SCIENCE.SPECTRUM") && !release.holds("SCIENCE.IMAGE"));
+        let mut config = Config::defaults().expect("defaults");
+        for odd in ["science", "CALIB.X", "EVERYTHING", ""] {
+            config.release.gated = vec![odd.to_string()];
+            assert!(config.check().is_err_and(|error| error.to_string().contains("release.gated")), "{odd}");
+        }
+    }
 }

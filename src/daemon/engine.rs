@@ -226,7 +226,7 @@ impl Engine {
         let recipients = Recipients {
             archives: config.archives().into_iter().map(|archive| archive.name).collect(),
             monitors: config.monitors().into_iter().map(|monitor| monitor.name).collect(),
-            gatekeeper: config.release.gatekeeper,
+            release: config.release.clone(),
         };
         let scheduler = Scheduler {
             catalogue: catalogue.clone(),

@@ -18,6 +18,12 @@ pub enum ColumnValues<'a> {
     I64(&'a [i64]),
     /// TFORM `nA`, as wide as the longest text. Printable ASCII only.
     Text(&'a [String]),
+    /// All values in the cell of a single row, TFORM `nD`.
+    CellF64(&'a [f64]),
+    /// All values in the cell of a single row, TFORM `nE`.
+    CellF32(&'a [f32]),
+    /// All values in the cell of a single row, TFORM `nJ`.
+    CellI32(&'a [i32]),
 }
 
 impl ColumnValues<'_> {
@@ -26,14 +32,22 @@ impl ColumnValues<'_> {
             ColumnValues::F64(values) => values.len(),
             ColumnValues::I64(values) => values.len(),
             ColumnValues::Text(values) => values.len(),
+            ColumnValues::CellF64(_) | ColumnValues::CellF32(_) | ColumnValues::CellI32(_) => 1,
         }
     }
 
-    /// Bytes of one value in a row.
+    fn is_cell(&self) -> bool {
+        matches!(self, ColumnValues::CellF64(_) | ColumnValues::CellF32(_) | ColumnValues::CellI32(_))
+    }
+
+    /// Bytes of one value, or cell, in a row.
     fn width(&self) -> usize {
         match self {
             ColumnValues::F64(_) | ColumnValues::I64(_) => 8,
             ColumnValues::Text(values) => values.iter().map(String::len).max().unwrap_or(0).max(1),
+            ColumnValues::CellF64(values) => 8 * values.len(),
+            ColumnValues::CellF32(values) => 4 * values.len(),
+            ColumnValues::CellI32(values) => 4 * values.len(),
         }
     }
 
@@ -42,6 +56,9 @@ impl ColumnValues<'_> {
             ColumnValues::F64(_) => "D".to_string(),
             ColumnValues::I64(_) => "K".to_string(),
             ColumnValues::Text(_) => format!("{}A", self.width()),
+            ColumnValues::CellF64(values) => format!("{}D", values.len()),
+            ColumnValues::CellF32(values) => format!("{}E", values.len()),
+            ColumnValues::CellI32(values) => format!("{}J", values.len()),
         }
     }
 }
@@ -75,7 +92,8 @@ pub(super) fn describe(header: &mut Header, columns: &[ColumnData<'_>]) {
     for (number, column) in (1..).zip(columns) {
         header.set(&format!("TTYPE{number}"), column.name, "");
         header.set(&format!("TFORM{number}"), column.values.form(), "");
-        if !column.unit.is_empty() {
+        // A cell is an array with a unit, even when it is that of a pure number: archives want to read so.
+        if !column.unit.is_empty() || column.values.is_cell() {
             header.set(&format!("TUNIT{number}"), column.unit, "");
         }
     }
@@ -109,6 +127,9 @@ pub(super) fn pack(columns: &[ColumnData<'_>]) -> Vec<u8> {
                     bytes.extend_from_slice(values[row].as_bytes());
                     bytes.resize(row * width + end, 0);
                 }
+                ColumnValues::CellF64(values) => bytes.extend(values.iter().flat_map(|value| value.to_be_bytes())),
+                ColumnValues::CellF32(values) => bytes.extend(values.iter().flat_map(|value| value.to_be_bytes())),
+                ColumnValues::CellI32(values) => bytes.extend(values.iter().flat_map(|value| value.to_be_bytes())),
             }
         }
     }

@@ -84,6 +84,13 @@ pub(super) fn product_header(
     header.set("ESO PRO CATG", format!("{}_{arm}", product.catg()), "category of product");
     header.set("ESO PRO TECH", product.tech(), "observation technique");
     header.set("ESO PRO DATANCOM", product.n_combined() as i64, "number of raw frames combined");
+    add_provenance(&mut header, provenance);
+    add_qc(&mut header, qc);
+    header
+}
+
+/// The recipe, its inputs and its parameters.
+pub(super) fn add_provenance(header: &mut Header, provenance: &Provenance) {
     header.set("ESO PRO REC1 ID", format!("soxs-{}", provenance.recipe.replace('_', "-")), "recipe");
     header.set("ESO PRO REC1 VERS", provenance.recipe_version.as_str(), "version of the recipe");
     header.set("ESO PRO REC1 PIPE ID", provenance.software.as_str(), "pipeline");
@@ -103,6 +110,10 @@ pub(super) fn product_header(
         header.set(&format!("ESO PRO REC1 PARAM{number} NAME"), name.as_str(), "");
         header.set(&format!("ESO PRO REC1 PARAM{number} VALUE"), value.as_str(), "");
     }
+}
+
+/// The metrics that belong into headers and were measured.
+pub(super) fn add_qc(header: &mut Header, qc: &[QcMetric]) {
     for metric in qc.iter().filter(|metric| metric.to_header) {
         if let Some(value) = metric.number() {
             // Orders of VIS are called by lower-case letters, which keywords do not have.
@@ -111,7 +122,6 @@ pub(super) fn product_header(
             header.set(&format!("ESO QC {}{order}", metric.name), rounded(value), &format!("{unit}{}", metric.comment));
         }
     }
-    header
 }
 
 /// Seven digits are more than any metric knows, and leave room for its comment. The catalogue keeps the whole value.
@@ -119,7 +129,7 @@ fn rounded(value: f64) -> f64 {
     format!("{value:.6e}").parse().unwrap_or(value)
 }
 
-fn is_inherited(card: &Card) -> bool {
+pub(super) fn is_inherited(card: &Card) -> bool {
     let keyword = card.keyword.as_str();
     let named =
         NOT_INHERITED.contains(&keyword) || NOT_INHERITED_FAMILIES.iter().any(|family| keyword.starts_with(family));

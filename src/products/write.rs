@@ -144,7 +144,8 @@ fn unit(text: &str) -> Header {
     header
 }
 
-fn add_cards(header: &mut Header, cards: &[ProductCard]) {
+/// Cards that a recipe gave its product.
+pub(super) fn add_cards(header: &mut Header, cards: &[ProductCard]) {
     for card in cards {
         let (keyword, comment) = (card.keyword.as_str(), card.comment.as_str());
         match &card.value {

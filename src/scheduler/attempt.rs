@@ -7,13 +7,15 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::science;
 use super::store::{self, StoreError};
 use crate::association::names;
-use crate::catalogue::products::{JudgedMetric, NewProduct};
+use crate::catalogue::products::{Claim, JudgedMetric, NewProduct};
 use crate::config::Workspace;
 use crate::fault::{Classified, FaultClass};
-use crate::fits::{FitsError, Header, ReadLimits, read_image};
+use crate::fits::{FileDigests, FitsError, Header, ReadLimits, read_image};
 use crate::instrument::{FrameMeta, Night};
+use crate::products::phase3::{Phase3Error, StandardError};
 use crate::products::{
     CalibrationInput, Product, ProductError, Provenance, RawInput, SofEntry, add_calibration, sof, write_product,
 };
@@ -74,6 +76,8 @@ pub struct Order {
     pub masters: Vec<OrderedMaster>,
     /// Header of the first raw frame.
     pub header: Header,
+    /// 1 for the first job of its set that makes products, counted on for later ones.
+    pub revision: u32,
 }
 
 /// What the recipe gave, judged.
@@ -122,6 +126,12 @@ pub enum AttemptError {
     /// A product cannot be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A science file cannot be made.
+    #[error(transparent)]
+    Phase3(#[from] Phase3Error),
+    /// The tables of the standard cannot be used.
+    #[error(transparent)]
+    Standard(#[from] StandardError),
 }
 
 impl Classified for AttemptError {
@@ -134,6 +144,8 @@ impl Classified for AttemptError {
             AttemptError::Recipe(error) => error.class(),
             AttemptError::Product(error) => error.class(),
             AttemptError::Store(error) => error.class(),
+            AttemptError::Phase3(error) => error.class(),
+            AttemptError::Standard(error) => error.class(),
         }
     }
 }
@@ -177,23 +189,29 @@ pub fn store(
         std::fs::remove_dir_all(&scratch).map_err(io)?;
     }
     std::fs::create_dir_all(&scratch).map_err(io)?;
+    let made = |catg: &str, name: String, digests: FileDigests, n_combined: usize, claim: Option<Claim>| NewProduct {
+        catg: format!("{catg}_{}", first.meta.arm),
+        arm: first.meta.arm.to_string(),
+        night: night.clone(),
+        name,
+        folder: folder.clone(),
+        digests,
+        keys: keys.to_string(),
+        mjd: last_mjd(order, &reduced.output),
+        n_combined: n_combined as i64,
+        claim,
+    };
     let mut products = Vec::new();
     for product in Product::all(&reduced.output) {
         let name = file_name(order, product);
         let file = scratch.join(&name);
         write(order, reduced, product, &file)?;
-        let digests = store::put(workspace, &file)?;
-        products.push(NewProduct {
-            catg: format!("{}_{}", product.catg(), first.meta.arm),
-            arm: first.meta.arm.to_string(),
-            night: night.clone(),
-            name,
-            folder: folder.clone(),
-            digests,
-            keys: keys.to_string(),
-            mjd: last_mjd(order, &reduced.output),
-            n_combined: product.n_combined() as i64,
-        });
+        products.push(made(product.catg(), name, store::put(workspace, &file)?, product.n_combined(), None));
+    }
+    // All are written before one is moved: they are judged together.
+    let combined = used(order, &reduced.output).count();
+    for file in science::write_files(order, reduced, &scratch)? {
+        products.push(made(file.catg, file.tree_name, store::put(workspace, &file.path)?, combined, file.claim));
     }
     std::fs::remove_dir_all(&scratch).map_err(io)?;
     store::write_text(&workspace.sof.join(format!("{}.sof", order.set_name)), &sof_text(order))?;
@@ -262,7 +280,8 @@ fn judge(order: &Order, metrics: &[QcMetric], limits: &Limits) -> Vec<JudgedMetr
         .collect()
 }
 
-fn used<'a>(order: &'a Order, output: &RecipeOutput) -> impl Iterator<Item = &'a OrderedFrame> {
+/// The frames that the recipe did not leave out.
+pub(super) fn used<'a>(order: &'a Order, output: &RecipeOutput) -> impl Iterator<Item = &'a OrderedFrame> {
     let rejected: Vec<String> = output.rejected.iter().map(|rejected| rejected.data_id.clone()).collect();
     order.raw.iter().filter(move |frame| !rejected.contains(&frame.meta.data_id))
 }

@@ -13,6 +13,7 @@ pub mod executor;
 pub mod gallery;
 pub mod joblog;
 mod orphans;
+pub mod science;
 pub mod store;
 
 use std::sync::Arc;
@@ -28,10 +29,11 @@ use self::executor::Executor;
 use self::gallery::{Gallery, Sheet};
 use self::store::StoreError;
 use crate::association::Rules;
+use crate::catalogue::acts::{GATE, REFUSED};
 use crate::catalogue::jobs::{Job, JobChange};
 use crate::catalogue::products::{JudgedMetric, NewProduct, Reach};
-use crate::catalogue::{Catalogue, CatalogueError, JobId};
-use crate::config::{Policy, SchedulerConfig, Workspace};
+use crate::catalogue::{Catalogue, CatalogueError, JobId, ProductId, WriteTx};
+use crate::config::{Policy, ReleaseConfig, SchedulerConfig, Workspace};
 use crate::fault::{Classified, FaultClass, chain};
 use crate::quality::{Limits, Verdict};
 
@@ -45,8 +47,8 @@ pub struct Recipients {
     pub archives: Vec<String>,
     /// Names of health monitors.
     pub monitors: Vec<String>,
-    /// Products wait for an operator.
-    pub gatekeeper: bool,
+    /// Which products wait for an operator.
+    pub release: ReleaseConfig,
 }
 
 /// Why the scheduler could not do its own work.
@@ -114,6 +116,9 @@ impl Scheduler {
             if let Err(error) = store::show(&self.workspace, &product) {
                 tracing::error!(product = product.name, error = chain(&error), "the tree cannot show a product");
             }
+        }
+        for replaced in self.catalogue.replaced_in_tree().await? {
+            store::hide(&self.workspace, &replaced)?;
         }
         Ok(())
     }
@@ -249,6 +254,8 @@ impl Scheduler {
             raw: raw.collect(),
             masters: masters.collect(),
             header: self.catalogue.first_header(job.id).await?.unwrap_or_default(),
+            revision: u32::try_from(self.catalogue.earlier_revisions(job.set_id, job.id).await? + 1)
+                .unwrap_or(u32::MAX),
         })
     }
 
@@ -279,7 +286,6 @@ impl Scheduler {
     async fn commit(&self, job: &Job, outcome: Outcome) -> Result<(), SchedulerError> {
         let Outcome { reduced, products, at_us, sheets } = outcome;
         let failed_qc = reduced.verdict == Verdict::Fail;
-        let archive_state = if failed_qc || self.recipients.gatekeeper { "held" } else { "queued" };
         let remarks = serde_json::to_string(&reduced.output.remarks)
             .map_err(|source| CatalogueError::Content { what: "remarks", source })?;
         let log = joblog::take(job.id.0);
@@ -292,9 +298,7 @@ impl Scheduler {
         }
         for product in &products {
             let id = tx.put_product(job.id, job.set_id, product, reduced.verdict).await?;
-            for archive in &self.recipients.archives {
-                tx.enqueue_archive(archive, id, job.id, archive_state).await?;
-            }
+            self.offer(&mut tx, job.id, id, product, failed_qc).await?;
             tx.dirty_sets_for(product, &self.rules.users_of(&job.recipe), self.reach_of(product)).await?;
         }
         for monitor in &self.recipients.monitors {
@@ -317,6 +321,38 @@ impl Scheduler {
         self.gallery.draw(sheets);
         for product in self.catalogue.products_of(job.id).await? {
             store::show(&self.workspace, &product)?;
+        }
+        for replaced in self.catalogue.replaced_in_tree().await? {
+            store::hide(&self.workspace, &replaced)?;
+        }
+        Ok(())
+    }
+
+    /// Queue a product for every archive, or hold it before them: the archive would refuse it, its metrics are out of
+    /// range, or the stream is not open yet.
+    async fn offer(
+        &self,
+        tx: &mut WriteTx,
+        job: JobId,
+        id: ProductId,
+        product: &NewProduct,
+        failed_qc: bool,
+    ) -> Result<(), CatalogueError> {
+        let (prodcatg, findings) = product
+            .claim
+            .as_ref()
+            .map_or(("", [].as_slice()), |claim| (claim.prodcatg.as_str(), claim.findings.as_slice()));
+        let refused = format!("it fails Phase 3 validation: {}", findings.join("; "));
+        for archive in &self.recipients.archives {
+            if !findings.is_empty() {
+                tx.hold_archive(archive, id, job, REFUSED, &refused).await?;
+            } else if failed_qc {
+                tx.enqueue_archive(archive, id, job, "held").await?;
+            } else if self.recipients.release.holds(prodcatg) {
+                tx.hold_archive(archive, id, job, GATE, "it waits for `soxsd release` (release.gatekeeper)").await?;
+            } else {
+                tx.enqueue_archive(archive, id, job, "queued").await?;
+            }
         }
         Ok(())
     }

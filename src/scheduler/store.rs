@@ -60,6 +60,16 @@ pub fn show(workspace: &Workspace, product: &StoredProduct) -> Result<(), StoreE
     Ok(())
 }
 
+/// Make the tree show a product no more. The stored file stays.
+pub fn hide(workspace: &Workspace, product: &StoredProduct) -> Result<(), StoreError> {
+    let shown = workspace.reduced.join(&product.folder).join(&product.name);
+    match std::fs::remove_file(&shown) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StoreError::Io { operation: "removing", path: shown, source }),
+    }
+}
+
 /// Write a small text file whole.
 pub fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
     write_whole(path, text.as_bytes())

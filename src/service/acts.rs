@@ -35,7 +35,7 @@ pub(super) struct ActRequest {
     /// Who does it; journaled.
     #[schema(example = "night operator")]
     pub who: String,
-    /// Why; journaled. Needed for `reject`.
+    /// Why; journaled. Needed for `reject` and `withdraw`.
     #[serde(default)]
     pub why: String,
 }

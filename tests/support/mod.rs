@@ -125,6 +125,7 @@ impl Rig {
             keys: "{}".to_string(),
             mjd: 61365.0,
             n_combined: 1,
+            claim: None,
         };
         let product = tx.put_product(job, set, &product, Verdict::Pass).await.unwrap();
         for archive in &self.config.archive {

@@ -1,7 +1,7 @@
 //! The answer in one sentence, and what can be done about it.
 
 use super::{JobStory, SetStory, Story};
-use crate::catalogue::acts::Act;
+use crate::catalogue::acts::{Act, WITHDRAWN};
 use crate::catalogue::target::Target;
 use crate::catalogue::views::{DeliveryRow, FrameRow, NightReport, ProductRow};
 use crate::clock::iso;
@@ -179,7 +179,16 @@ fn of_product(product: &ProductRow, story: &Story) -> String {
         (all, 0, None) => format!("; chosen by none of {all} jobs: another was better"),
         (all, chosen, _) => format!("; chosen as a master by {chosen} of {all} jobs, refused by {refused}"),
     };
-    format!("{state}{}{considered}", delivered(&story.deliveries))
+    let replaces = match product.replaces.as_str() {
+        "" => String::new(),
+        older => format!(", in place of {older}"),
+    };
+    // Nobody considers a science file as a master.
+    let considered =
+        if product.prodcatg.is_empty() || !story.considered.is_empty() { considered } else { String::new() };
+    let held = story.deliveries.iter().find(|item| item.state == "held" && !item.error.is_empty());
+    let held = held.map_or(String::new(), |item| format!("; held: {}", item.error));
+    format!("{state}{replaces}{}{held}{considered}", delivered(&story.deliveries))
 }
 
 fn of_delivery(delivery: &DeliveryRow) -> String {
@@ -189,8 +198,10 @@ fn of_delivery(delivery: &DeliveryRow) -> String {
             delivery.sink,
             delivery.confirmed_us.map_or_else(String::new, iso)
         ),
-        "held" => "not delivered: held until an operator releases it".to_string(),
+        "held" if delivery.error.is_empty() => "not delivered: held until an operator releases it".to_string(),
+        "held" => format!("not delivered: held: {}", delivery.error),
         "parked" => format!("not delivered: given up after {}: {}", attempts(delivery.attempts), delivery.error),
+        "cancelled" if delivery.class == WITHDRAWN => format!("withdrawn: {}", delivery.error),
         "cancelled" => "not delivered: cancelled because its product was replaced or withdrawn".to_string(),
         state if delivery.error.is_empty() => format!("not confirmed yet: {state}"),
         state => format!("not confirmed yet: {state}, {}", delivery.error),
@@ -215,7 +226,7 @@ fn remedies(story: &Story, target: &Target, admitted: &[Act]) -> Vec<String> {
             Act::Reprocess if matches!(target, Target::Set(_) | Target::Job(_)) && !admitted.contains(&Act::Retry) => {
                 remedies.push(format!("`{command}` to run it once more"));
             }
-            Act::Hold | Act::Reprocess => {}
+            Act::Hold | Act::Reprocess | Act::Withdraw => {}
         }
     }
     let failing = story.products.iter().find(|product| product.state == "current" && product.verdict == "fail");

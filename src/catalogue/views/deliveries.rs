@@ -52,7 +52,7 @@ pub struct ActRow {
     pub at_us: i64,
     /// Who.
     pub who: String,
-    /// `retry`, `hold`, `release`, `reprocess`, `reject` or `accept`.
+    /// `retry`, `hold`, `release`, `reprocess`, `reject`, `accept` or `withdraw`.
     pub act: String,
     /// On what.
     pub target: String,

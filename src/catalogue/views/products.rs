@@ -43,6 +43,12 @@ pub struct ProductRow {
     pub size: i64,
     /// sha256.
     pub sha256: String,
+    /// What it claims before ESO's archive (PRODCATG); empty for a product without a Phase 3 claim.
+    pub prodcatg: String,
+    /// What the validator objected to: JSON, one text a breach.
+    pub findings: String,
+    /// Name in archives of the revision that it replaces; empty when it is the first.
+    pub replaces: String,
     /// Deliveries as `sink: state`, joined by commas; empty when there is none.
     pub deliveries: String,
     /// When it was made.
@@ -52,6 +58,9 @@ pub struct ProductRow {
 const SELECT: &str =
     "SELECT p.id, p.name, p.folder, p.archive_name, p.revision, p.catg, j.recipe, p.arm, p.night, p.set_id, p.job_id,
                     p.verdict, p.state, p.state_why, p.n_combined, p.size, p.sha256,
+                    p.prodcatg, p.findings,
+                    coalesce((SELECT archive_name FROM product q WHERE q.folder = p.folder AND q.name = p.name
+                        AND q.revision < p.revision ORDER BY q.revision DESC LIMIT 1), '') AS replaces,
                     coalesce((SELECT group_concat(sink || ': ' || state, ', ') FROM (
                         SELECT sink, state FROM delivery WHERE product_id = p.id ORDER BY sink)), '') AS deliveries,
                     p.created_us

@@ -21,6 +21,7 @@ use crate::quality::Verdict;
 use crate::recipes::{self, RecipeError};
 use crate::scheduler::attempt::{self, AttemptError, Order, OrderedFile, OrderedFrame, OrderedMaster, Reduced};
 use crate::scheduler::gallery;
+use crate::scheduler::science;
 
 /// Arguments of `soxsd recipe`.
 #[derive(Clone, Debug, Args)]
@@ -164,7 +165,7 @@ fn order(recipe: &str, parameters: toml::Table, entries: &[SofEntry], rules: &Ch
     let set_name = names::stem(&first.meta, &rule.token);
     let header = header.clone();
     let raw = raw.into_iter().map(|(frame, _)| frame).collect();
-    Ok(Order { recipe: recipe.to_string(), parameters, ordered: now, set_name, raw, masters, header })
+    Ok(Order { recipe: recipe.to_string(), parameters, ordered: now, set_name, raw, masters, header, revision: 1 })
 }
 
 fn frame(
@@ -236,6 +237,23 @@ fn write_products(order: &Order, reduced: &Reduced, out: &Path) -> Result<Vec<Pa
             Ok(attempt::write(order, reduced, product, temporary)?)
         })
         .map_err(|error| engine_error(&error))?;
+        written.push(path);
+    }
+    // Companions are looked for beside the file that names them, so all are written before one is moved.
+    let scratch = tempfile::tempdir_in(out)
+        .map_err(|source| CliError::Io { what: format!("make a folder in {}", out.display()), source })?;
+    for file in science::write_files(order, reduced, scratch.path()).map_err(|error| engine_error(&error))? {
+        let path = out.join(&file.tree_name);
+        write_atomically::<fits::AtomicError>(&path, &Placement::default(), |temporary| {
+            std::fs::rename(&file.path, temporary).map_err(|source| fits::AtomicError::Io {
+                path: file.path.clone(),
+                operation: "moving",
+                source,
+            })
+        })
+        .map_err(|error| engine_error(&error))?;
+        let findings = file.claim.map(|claim| claim.findings).unwrap_or_default();
+        findings.iter().for_each(|finding| output::remark(&format!("{}: {finding}", file.tree_name)));
         written.push(path);
     }
     Ok(written)
