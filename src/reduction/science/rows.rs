@@ -37,14 +37,14 @@ impl Rows {
 
     /// Wavelength at the middle of the slit of a row with its fraction, nm; beyond the ends the last two rows continue.
     pub fn wavelength(&self, row: f64) -> f64 {
-        let i = (row.floor().max(0.0) as usize).min(self.middle.len() - 2);
+        let i = (row.max(0.0) as usize).min(self.middle.len() - 2);
         let (low, high) = (self.middle[i], self.middle[i + 1]);
         low + (high - low) * (row - i as f64)
     }
 
     /// Wavelength per row, nm, negative where it falls.
     pub fn step(&self, row: f64) -> f64 {
-        let i = (row.floor().max(0.0) as usize).min(self.middle.len() - 2);
+        let i = (row.max(0.0) as usize).min(self.middle.len() - 2);
         self.middle[i + 1] - self.middle[i]
     }
 
