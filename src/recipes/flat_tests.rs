@@ -88,6 +88,7 @@ fn bias() -> MasterImage {
         value: Array2::from_elem(shape, PEDESTAL as f32),
         variance: Array2::from_elem(shape, 0.0),
         flags: Array2::zeros(shape),
+        exptime: None,
         ron: Some(RON),
     }
 }
@@ -193,6 +194,7 @@ fn master(product: &ProductImage) -> MasterImage {
         variance: product.variance.clone().unwrap_or_else(|| Array2::zeros(product.value.dim())),
         flags: product.flags.clone(),
         ron: None,
+        exptime: None,
     }
 }
 

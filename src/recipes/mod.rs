@@ -18,6 +18,7 @@ pub mod lamp_off;
 pub mod mbias;
 pub mod mdark;
 pub mod mflat;
+pub mod on_sky;
 pub mod order_centres;
 pub mod order_table;
 pub mod pages;
@@ -25,6 +26,8 @@ pub mod parameters;
 pub mod spat_solution;
 pub mod spectra;
 pub mod stack_master;
+pub mod stare;
+pub mod stare_qc;
 pub mod stitch;
 pub mod tables;
 
@@ -44,6 +47,8 @@ pub fn all() -> &'static [&'static dyn Recipe] {
         &lamp_off::LampOff,
         &mflat::MasterFlat,
         &spat_solution::SpatialSolution,
+        &stare::Stare,
+        &stare::StareStandard,
     ]
 }
 

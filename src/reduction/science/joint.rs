@@ -16,6 +16,7 @@ use super::slit::{self, SlitShift};
 use super::strip::Strip;
 use super::trace::{self, Beam, SearchOptions, Source, Trace, TraceError, TracePrior};
 use crate::instrument::airglow::SkyLine;
+use crate::reduction::orders::image::{binned, unbinned};
 
 /// How an exposure is reduced.
 #[derive(Clone, Debug)]
@@ -210,4 +211,47 @@ fn find_sources(orders: &mut [Order], options: &JointOptions) -> Result<Vec<Sour
         order.traces = traces;
     }
     Ok(sources)
+}
+
+impl JointOrder {
+    /// Column of the turned detector, unbinned pixels of the trimmed area, at which a slit position lies in a row of the
+    /// strip. `None` where the row does not reach it.
+    pub fn across(&self, row: usize, slit: impl Fn(f64) -> f64) -> Option<f64> {
+        let line = self.strip.slit.row(row);
+        let off = |c: usize| f64::from(line[c]) - slit(self.strip.wavelength[(row, c)]);
+        (1..line.len()).find_map(|c| {
+            let (low, high) = (off(c - 1), off(c));
+            let between = (low <= 0.0) != (high <= 0.0) && low.is_finite() && high.is_finite();
+            let column = (self.strip.columns[row] + c) as f64 - high / (high - low);
+            between.then(|| unbinned(column, self.strip.binning[1]))
+        })
+    }
+
+    /// Row of the strip at a place along the dispersion, unbinned pixels.
+    pub fn row_of(&self, place: f64) -> Option<usize> {
+        let row = binned(place, self.strip.binning[0]).round() - self.strip.row as f64;
+        (row >= 0.0 && (row as usize) < self.strip.shape().0).then_some(row as usize)
+    }
+
+    /// What is left of the light in units of its noise, with the sky of the pixel, for pixels that take part.
+    pub fn residuals(&self) -> impl Iterator<Item = Residual> + '_ {
+        self.strip.value.indexed_iter().filter(|(at, _)| self.strip.usable(*at)).map(|(at, value)| {
+            let (sky, source) = (self.sky.model.value[at], self.sources[at]);
+            let sigma = self.strip.variance(at, f64::from(sky + source)).sqrt();
+            Residual { sky: sky.into(), source: source.into(), sigma, value: f64::from(value - sky - source) / sigma }
+        })
+    }
+}
+
+/// What is left in one pixel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Residual {
+    /// Light of the sky.
+    pub sky: f64,
+    /// Light of sources.
+    pub source: f64,
+    /// Noise of the pixel.
+    pub sigma: f64,
+    /// What is left, in units of that noise.
+    pub value: f64,
 }
