@@ -221,7 +221,9 @@ impl Nodding {
             Ok(nodded) => Ok(nodded),
             Err(error) if places.iter().any(|place| place.offset().is_some_and(|offset| offset != 0.0)) => {
                 let turned = with(-1.0).map_err(|_| nothing(error))?;
-                remarks.push("the source moves against ESO SEQ CUMOFF Y: the slit is taken the other way round".to_string());
+                remarks.push(
+                    "the source moves against ESO SEQ CUMOFF Y: the slit is taken the other way round".to_string(),
+                );
                 Ok(turned)
             }
             Err(error) => Err(nothing(error)),
@@ -312,9 +314,10 @@ fn sources(nodded: Nodded, set: &OnSkySet) -> Vec<Source> {
         }
         SourceOrder { spectrum, across: order.across, fwhm: Some(order.fwhm).filter(|fwhm| fwhm.is_finite()) }
     };
-    let all = nodded.sources.iter().zip(nodded.orders).map(|(source, orders)| Source {
-        slit: source.position,
-        orders: orders.into_iter().map(order).collect(),
-    });
+    let all = nodded
+        .sources
+        .iter()
+        .zip(nodded.orders)
+        .map(|(source, orders)| Source { slit: source.position, orders: orders.into_iter().map(order).collect() });
     all.filter(|source| !source.orders.is_empty()).collect()
 }

@@ -34,7 +34,10 @@ pub fn nodded(frames: &[FrameMeta]) -> Result<Vec<Place>, String> {
         .iter()
         .map(|frame| {
             frame.on_sky.nod.ok_or_else(|| {
-                format!("frame {} has no ESO SEQ CUMOFF Y, so its place on the slit is not known; leave it out", frame.data_id)
+                format!(
+                    "frame {} has no ESO SEQ CUMOFF Y, so its place on the slit is not known; leave it out",
+                    frame.data_id
+                )
             })
         })
         .collect::<Result<Vec<f64>, String>>()?;
@@ -84,10 +87,8 @@ pub fn grouped(places: &[Place], times: &[f64]) -> Vec<Group> {
         (0..places.len().min(times.len())).filter(|k| matches!(places[*k], Place::Plus(_)) == plus).collect()
     };
     let (plus, minus) = (of(true), of(false));
-    let mut candidates: Vec<(f64, usize, usize)> = plus
-        .iter()
-        .flat_map(|a| minus.iter().map(move |b| ((times[*a] - times[*b]).abs(), *a, *b)))
-        .collect();
+    let mut candidates: Vec<(f64, usize, usize)> =
+        plus.iter().flat_map(|a| minus.iter().map(move |b| ((times[*a] - times[*b]).abs(), *a, *b))).collect();
     candidates.sort_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)).then(x.2.cmp(&y.2)));
     let mut free = vec![true; places.len()];
     let mut groups: Vec<Group> = Vec::new();
@@ -101,7 +102,12 @@ pub fn grouped(places: &[Place], times: &[f64]) -> Vec<Group> {
     for (kind, is_plus) in [(&plus, true), (&minus, false)] {
         for left in kind.iter().filter(|index| free[**index]) {
             let away = |group: &Group| {
-                group.plus.iter().chain(&group.minus).map(|k| (times[*k] - times[*left]).abs()).fold(f64::INFINITY, f64::min)
+                group
+                    .plus
+                    .iter()
+                    .chain(&group.minus)
+                    .map(|k| (times[*k] - times[*left]).abs())
+                    .fold(f64::INFINITY, f64::min)
             };
             if let Some(group) = groups.iter_mut().min_by(|x, y| away(x).total_cmp(&away(y))) {
                 if is_plus { group.plus.push(*left) } else { group.minus.push(*left) }

@@ -6,8 +6,8 @@
 //! iteration that joins them for one exposure ([`joint`]).
 //! What never lives here: file names, headers, flux standards, the join of orders and arms ([`super::spectrum`]).
 
-mod boxcar;
 pub mod align;
+mod boxcar;
 pub mod cosmic;
 pub mod exposure;
 pub mod extract;
