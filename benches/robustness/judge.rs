@@ -16,8 +16,8 @@ pub const LIMITS: [f64; 4] = [0.08, 0.4, 0.2, 1.0];
 const SLIT_LIMIT: f64 = 0.04;
 /// Share of illuminated pixels that may have no wavelength.
 const HOLES: f64 = 0.005;
-/// (measured - truth) / sigma may be this wide in the whole.
-const PULL: f64 = 3.0;
+/// From this width of (measured - truth) / sigma the stated errors are off by far.
+const PULL: f64 = 5.0;
 /// Half of the illuminated slit, arcsec.
 const HALF_SLIT: f64 = 6.0;
 
@@ -114,25 +114,27 @@ impl Gathered {
     }
 }
 
-/// Relative difference between the wavelengths of the list that the recipes use and those of the simulated lamps: both
-/// are published, from different sources. It is a scale that no arc can tell and enters the stated errors of neither.
-fn scale(arm: Arm) -> f64 {
-    let lamps: &[Lamp] = if arm == Arm::Vis { &[Lamp::ThAr] } else { &Lamp::PENCILS };
-    let shining: Vec<f64> =
-        lamps.iter().flat_map(|lamp| lamp.light(arm, 1.0).lines).map(|line| line.wavelength).collect();
-    let mut ratios: Vec<f64> = lamp_lines(arm)
-        .iter()
-        .filter(|line| line.doubt.is_none())
-        .filter_map(|line| {
-            let nearest = shining
-                .iter()
-                .min_by(|a, b| (**a - line.wavelength).abs().total_cmp(&(**b - line.wavelength).abs()))?;
-            let ratio = line.wavelength / nearest - 1.0;
-            (ratio.abs() < 1e-5).then_some(ratio)
-        })
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    ratios.get(ratios.len() / 2).copied().unwrap_or(0.0)
+/// By how much, nm, the list that the recipes use places lines above the simulated lamps near a wavelength: both are
+/// published, from different sources. No arc can tell, and the stated errors do not know.
+struct Sources(Vec<(f64, f64)>);
+
+impl Sources {
+    fn of(arm: Arm) -> Sources {
+        let lamps: &[Lamp] = if arm == Arm::Vis { &[Lamp::ThAr] } else { &Lamp::PENCILS };
+        let shining: Vec<f64> =
+            lamps.iter().flat_map(|lamp| lamp.light(arm, 1.0).lines).map(|line| line.wavelength).collect();
+        let differences = lamp_lines(arm).iter().filter(|line| line.doubt.is_none()).filter_map(|line| {
+            let off = |wavelength: &f64| line.wavelength - wavelength;
+            let least = shining.iter().map(off).min_by(|a, b| a.abs().total_cmp(&b.abs()))?;
+            (least.abs() < 0.005).then_some((line.wavelength, least))
+        });
+        Sources(differences.collect())
+    }
+
+    fn at(&self, wavelength: f64) -> f64 {
+        let far = |(at, _): &&(f64, f64)| (at - wavelength).abs();
+        self.0.iter().min_by(|a, b| far(a).total_cmp(&far(b))).map_or(0.0, |(_, difference)| *difference)
+    }
 }
 
 /// First and last line of an order that shines and may constrain it.
@@ -157,7 +159,7 @@ fn of_table(conditions: &Conditions, view: &View, output: &RecipeOutput) -> Resu
     let (rows, columns) = format.shape();
     // the trace is that of the hole, wherever it stands
     let hole = conditions.hole();
-    let scale = scale(conditions.arm);
+    let sources = Sources::of(conditions.arm);
     let mut gathered = Gathered::default();
     for order in format.orders() {
         let ([first, last], [from, to]) = (span(conditions, order.number()), order.wavelengths());
@@ -181,7 +183,7 @@ fn of_table(conditions: &Conditions, view: &View, output: &RecipeOutput) -> Resu
             // the list calls this place by another wavelength
             let along = if conditions.arm == Arm::Vis { truth.dy_dw } else { truth.dx_dw };
             gathered.whole.push(off);
-            gathered.pulls.push((off + along * scale * wavelength) / variance.sqrt());
+            gathered.pulls.push((off + along * sources.at(wavelength)) / variance.sqrt());
             gathered.slit.push(across / truth.dx_ds.hypot(truth.dy_ds));
             if (first..=last).contains(&wavelength) {
                 gathered.within.push(off);
@@ -201,7 +203,7 @@ fn of_planes(conditions: &Conditions, view: &View, output: &RecipeOutput) -> Res
     let (orders, errors) = (plane("ORDER")?, plane("WAVELENGTH_ERROR")?);
     let format = SpectralFormat::of(conditions.arm);
     let (rows, columns) = format.shape();
-    let scale = scale(conditions.arm);
+    let sources = Sources::of(conditions.arm);
     let mut gathered = Gathered::default();
     for order in format.orders() {
         let ([first, last], [from, to]) = (span(conditions, order.number()), order.wavelengths());
@@ -226,7 +228,7 @@ fn of_planes(conditions: &Conditions, view: &View, output: &RecipeOutput) -> Res
                 let per_nm = place.dx_dw.hypot(place.dy_dw);
                 let off = f64::from(waves[at]) - wavelength;
                 gathered.whole.push(off * per_nm);
-                gathered.pulls.push((off - scale * wavelength) / f64::from(errors[at]));
+                gathered.pulls.push((off - sources.at(wavelength)) / f64::from(errors[at]));
                 gathered.slit.push(f64::from(slits[at]) - slit);
                 if (first..=last).contains(&wavelength) {
                     gathered.within.push(off * per_nm);

@@ -20,7 +20,7 @@ use judge::{LIMITS, Outcome, judge};
 use soxsd::instrument::Arm;
 use soxsd::quality::Limits;
 use soxsd::recipes::{MasterTable, RawFrame, RecipeError, RecipeInput, RecipeOutput, by_name};
-use stage::{Conditions, Failure, Stage};
+use stage::{Conditions, Failure, Stage, order_table};
 use trials::{Kind, trials};
 
 const RECIPES: [&str; 2] = ["disp_solution", "spat_solution"];
@@ -68,7 +68,7 @@ fn main() -> Result<(), Failure> {
             if wishes.verbose || tally.wrong > before {
                 let mark = if tally.wrong > before { "WRONG " } else { "" };
                 println!("{mark}{kind:?} {} seed {} {}: {ended:?}", conditions.arm, conditions.seed, RECIPES[k]);
-                if tally.wrong > before {
+                if !matches!(ended, Some(Outcome::Solved(_))) || tally.wrong > before {
                     println!("    {conditions:?}");
                 }
             }
@@ -125,8 +125,12 @@ fn trial(
     };
     let first_end = (Some(outcome), Some(seconds));
     let Some(table) = first.and_then(table_of) else { return Ok([first_end, (None, None)]) };
+    let mut tables = vec![table];
+    if conditions.edges {
+        tables.push(order_table(conditions, &conditions.view(true))?);
+    }
     let view = conditions.view(false);
-    let (second, seconds) = run(RECIPES[1], stage.frame(conditions, &view, false)?, vec![table])?;
+    let (second, seconds) = run(RECIPES[1], stage.frame(conditions, &view, false)?, tables)?;
     let outcome = judge(RECIPES[1], conditions, &view, &second, limits)?;
     Ok([first_end, (Some(outcome), Some(seconds))])
 }

@@ -7,8 +7,11 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use soxsd::instrument::lines::lamp_lines;
 use soxsd::instrument::{Arm, Binning, Detector as Description, FrameMeta, SpectralFormat, Usage};
-use soxsd::recipes::{MasterImage, RawFrame};
+use soxsd::numerics::curve::Curve;
+use soxsd::recipes::order_table::{self, OrderRow};
+use soxsd::recipes::{MasterImage, MasterTable, RawFrame};
 use soxsd::reduction::flags;
+use soxsd::reduction::orders::image::Dispersion;
 use soxsd::simulator::Pixels;
 use soxsd::simulator::detector::{Camera, Detector, Effects, Persistence};
 use soxsd::simulator::light::sky::thermal_light;
@@ -77,6 +80,8 @@ pub struct Conditions {
     pub upset: Upset,
     /// Whether the master bias or dark is given.
     pub master: bool,
+    /// Whether the order table of a flat of that day is given.
+    pub edges: bool,
 }
 
 impl Conditions {
@@ -100,6 +105,7 @@ impl Conditions {
             cosmics: 1.0,
             upset: Upset::None,
             master: true,
+            edges: true,
         }
     }
 
@@ -213,6 +219,45 @@ impl Stage {
         let catg = if conditions.arm == Arm::Vis { "MASTER_BIAS" } else { "MASTER_DARK" };
         Ok(MasterImage { catg: catg.to_string(), value, variance, flags: known, ron: Some(camera.ron) })
     }
+}
+
+/// The order table that a flat of this geometry gives: the edges of the slit.
+pub fn order_table(conditions: &Conditions, view: &View) -> Result<MasterTable, Failure> {
+    let format = SpectralFormat::of(conditions.arm);
+    let vis = conditions.arm == Arm::Vis;
+    let (dispersion, length) =
+        if vis { (Dispersion::Rows, format.shape().0) } else { (Dispersion::Columns, format.shape().1) };
+    let half = 0.5 * format.slit_length();
+    let rows: Vec<OrderRow> = format
+        .orders()
+        .iter()
+        .map(|order| {
+            let place = |slit: f64, wavelength: f64| {
+                let place = view.position(order, wavelength, slit);
+                if vis { (place.y, place.x) } else { (place.x, place.y) }
+            };
+            let [blue, red] = order.wavelengths();
+            let ends = [place(0.0, blue).0, place(0.0, red).0].map(|end| end.clamp(0.0, length as f64 - 1.0));
+            let covered = [ends[0].min(ends[1]), ends[0].max(ends[1])];
+            let along_slit = |slit: f64| {
+                Curve::through(covered, 7, |along| {
+                    // the wavelength at this place by bisection: places run with the wavelength, or against it
+                    let rising = place(slit, red).0 > place(slit, blue).0;
+                    let [mut low, mut high] = order.domain();
+                    for _ in 0..60 {
+                        let middle = f64::midpoint(low, high);
+                        if (place(slit, middle).0 < along) == rising { low = middle } else { high = middle }
+                    }
+                    place(slit, f64::midpoint(low, high)).1
+                })
+            };
+            let edges = Some([along_slit(-half), along_slit(half)]);
+            OrderRow { order: order.number(), covered, centre: along_slit(0.0), width: None, edges }
+        })
+        .collect();
+    let tables = order_table::write(&rows, dispersion)?;
+    let (catg, tech) = ("ORDER_TAB".to_string(), "ECHELLE,SLIT".to_string());
+    Ok(MasterTable { catg, tech, name: "ORDER_TAB of the trial".to_string(), tables })
 }
 
 fn exptime(arm: Arm) -> f64 {
@@ -342,6 +387,7 @@ fn describe(
         slitmask: None,
         lamp: None,
         filter: None,
+        on_sky: Default::default(),
         columns,
         rows,
         detector_temp: None,

@@ -19,6 +19,8 @@ pub enum Kind {
     Slip,
     /// The single pinhole has slipped by a pitch.
     SingleSlip,
+    /// One of both masks has slipped, and no order table tells which.
+    Blind,
     /// 40 per cent of the lines do not shine.
     Missing,
     /// One lamp, or one element of the cathode lamp, does not shine.
@@ -52,12 +54,13 @@ pub enum Kind {
 }
 
 /// Every kind, with its share of 100 trials of an arm.
-pub const KINDS: [(Kind, usize); 20] = [
+pub const KINDS: [(Kind, usize); 21] = [
     (Kind::Usual, 2),
-    (Kind::Shift, 12),
+    (Kind::Shift, 10),
     (Kind::Jump, 6),
     (Kind::Slip, 6),
     (Kind::SingleSlip, 2),
+    (Kind::Blind, 2),
     (Kind::Missing, 10),
     (Kind::LampOff, 6),
     (Kind::BadPixels, 6),
@@ -84,7 +87,7 @@ impl Kind {
 
 /// The trials of both arms, `total` in all.
 pub fn trials(total: usize) -> Vec<(Kind, Conditions)> {
-    let mut out = Vec::new();
+    let mut arms: Vec<Vec<(Kind, Conditions)>> = Vec::new();
     for arm in [Arm::Vis, Arm::Nir] {
         // the kinds take turns, so that a small number has some of each
         let mut list: Vec<(usize, Kind, usize)> = Vec::new();
@@ -94,13 +97,16 @@ pub fn trials(total: usize) -> Vec<(Kind, Conditions)> {
         list.sort();
         let cycle = list.len();
         let of_arm = if arm == Arm::Vis { total.div_ceil(2) } else { total / 2 };
-        out.extend((0..of_arm).map(|i| {
+        let trial = |i: usize| {
             let (_, kind, k) = list[i % cycle];
             let seed = 1000 * (1 + arm as u64) + i as u64;
             (kind, draw(kind, arm, k + i / cycle, seed))
-        }));
+        };
+        arms.push((0..of_arm).map(trial).collect());
     }
-    out
+    // in turns
+    let mut arms: Vec<_> = arms.into_iter().map(Vec::into_iter).collect();
+    (0..total).filter_map(|i| arms.get_mut(i % 2).and_then(Iterator::next)).collect()
 }
 
 /// The conditions of a trial of a kind. `k` numbers the trials of a kind.
@@ -127,6 +133,7 @@ fn draw(kind: Kind, arm: Arm, k: usize, seed: u64) -> Conditions {
         Kind::Jump => it.jump = [within(-2.0, 2.0), within(-2.0, 2.0)],
         Kind::Slip => it.slip = side,
         Kind::SingleSlip => it.single_slip = side,
+        Kind::Blind => (it.single_slip, it.slip, it.edges) = ([0, side][k % 2], [side, 0][k % 2], false),
         Kind::Missing => it.missing = 0.4,
         Kind::LampOff => {
             let off = if arm == Arm::Nir { ["Xe", "Ne", "Ar", "Hg"] } else { ["Ar", "Th", "Ar", "Th"] };

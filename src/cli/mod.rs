@@ -16,6 +16,7 @@ mod output;
 mod report;
 mod status;
 pub mod table;
+mod validate;
 mod why;
 
 use std::path::PathBuf;
@@ -109,6 +110,8 @@ pub enum Command {
     Accept(acts::ActArgs),
     /// List what operators did
     Acts(acts::JournalArgs),
+    /// Check files against ESO's Phase 3 standard
+    Validate(validate::ValidateArgs),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -154,6 +157,7 @@ fn run(cli: Cli) -> CliResult {
         }
         Command::Config(command) => return config::run(&global, &command),
         Command::Simulate(args) => return engine::simulate(&args),
+        Command::Validate(args) => return validate::run(&args),
         _ => {}
     }
     let (config, _) = config::load(&global)?;
@@ -194,7 +198,7 @@ async fn dispatch(config: Config, command: Command) -> CliResult {
         Command::Backup(args) => maintenance::backup(&config, &args).await,
         Command::Check => maintenance::check(&config).await,
         // Done before a configuration was read.
-        Command::Config(_) | Command::Simulate(_) | Command::Completions { .. } => Ok(OK),
+        Command::Config(_) | Command::Simulate(_) | Command::Validate(_) | Command::Completions { .. } => Ok(OK),
     }
 }
 

@@ -4,6 +4,7 @@
 //! module that calls cfitsio and the only one that creates product files.
 //! What never lives here: what a keyword means for SOXS (`instrument`), what a product is called (`products`).
 
+pub mod anatomy;
 pub mod atomic;
 mod card;
 mod cfitsio;
@@ -17,6 +18,7 @@ pub mod scan;
 pub mod table;
 pub mod write;
 
+pub use anatomy::{Anatomy, Flaw, Part};
 pub use atomic::{AtomicError, Placement, is_temporary, publish_link, write_atomically};
 pub use cfitsio::Status;
 pub use compress::Compression;

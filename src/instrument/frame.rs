@@ -131,6 +131,14 @@ pub struct OnSky {
     pub airmass: Option<[f64; 2]>,
     /// FWHM of the seeing, arcsec, mean of start and end; `None` as above.
     pub seeing: Option<f64>,
+    /// Offset of the target along the slit that a nodding template has commanded, arcsec (`ESO SEQ CUMOFF Y`); `None` when
+    /// absent.
+    #[serde(default)]
+    pub nod: Option<f64>,
+    /// Offset of the telescope in right ascension and declination that an offset template has commanded, arcsec
+    /// (`ESO SEQ FIXOFF RA`, `DEC`); `None` when absent.
+    #[serde(default)]
+    pub fixed_offset: Option<[f64; 2]>,
 }
 
 /// Everything association, recipes and people need to know of a raw frame, typed and checked once, at ingest.

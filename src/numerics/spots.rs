@@ -87,6 +87,9 @@ impl Default for SpotOptions {
 /// Largest cluster that is fitted as one; further images are subtracted like strangers.
 const LARGEST_CLUSTER: usize = 8;
 
+/// A step shorter than this, in pixels and in parts of the flux, is the last.
+const SETTLED: f64 = 3e-3;
+
 /// Rows of a band that one thread renders. Fixed, since sums depend on it.
 const BAND: usize = 64;
 
@@ -259,6 +262,7 @@ fn fit_cluster(
     options: &SpotOptions,
     first: bool,
 ) -> Vec<Spot> {
+    let first = first && members.iter().any(|k| seeds[*k].known.is_none());
     let mut state: Vec<Spot> = members.iter().map(|k| spots[*k]).collect();
     let mut images: Vec<profile::Image> =
         members.iter().zip(&state).map(|(k, s)| profile::image(s.x, s.y, &seeds[*k].shape)).collect();
@@ -286,6 +290,7 @@ fn fit_cluster(
     };
     let mut factor = None;
     let (mut chi, mut count) = (0.0, 0usize);
+    let mut settled = false;
     for round in 0..=rounds {
         gram.fill(0.0);
         right.fill(0.0);
@@ -347,15 +352,19 @@ fn fit_cluster(
         }
         factor = Cholesky::new(size, gram.clone());
         let Some(factor) = &factor else { break };
-        if round == rounds {
+        if round == rounds || settled {
             break;
         }
         factor.solve(&mut right);
         background += right[0];
+        // what the next step would change is the square of this one
+        settled = judge;
         for (((k, column), spot), image) in members.iter().zip(&columns).zip(&mut state).zip(&mut images) {
             let seed = &seeds[*k];
             spot.flux += right[*column];
+            settled &= right[*column].abs() < SETTLED * spot.flux.abs() || !seed.free;
             if seed.free {
+                settled &= right[column + 1].abs().max(right[column + 2].abs()) < SETTLED;
                 spot.flux = spot.flux.max(0.0);
                 let step = |value: f64| value.clamp(-0.6, 0.6);
                 spot.x = (spot.x + step(right[column + 1])).clamp(seed.x - options.reach, seed.x + options.reach);

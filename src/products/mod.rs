@@ -10,6 +10,7 @@
 //! A table product has an empty primary HDU and one BINTABLE a table; maps have one f32 image a plane.
 
 mod header;
+pub mod phase3;
 pub mod pictures;
 mod read;
 pub mod sof;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use ndarray::{Array2, array};
 
 use super::*;
-use crate::fits::{Header, scan, verify_checksums};
+use crate::fits::{Header, ReadValues, read_planes, read_tables, scan, verify_checksums};
 use crate::recipes::tables::{Column, Table};
 use crate::recipes::{MapPlane, ProductCard, ProductImage, ProductMaps, ProductTable, RecipeInput, RecipeOutput};
 
@@ -105,6 +105,65 @@ fn products_of_every_form_come_back_as_the_calibrations_they_are() {
     for (found, put) in maps.planes.iter().zip(&output.maps[0].planes) {
         assert_eq!((&found.name, &found.unit, bits(&found.values)), (&put.name, &put.unit, bits(&put.values)));
     }
+}
+
+#[test]
+fn a_solution_stands_in_the_known_layout_in_the_first_extension_of_its_file() {
+    use crate::instrument::format::SpectralFormat;
+    use crate::recipes::disp_tab;
+    use crate::reduction::geometry::guess;
+    let map = guess::published(SpectralFormat::of(crate::instrument::Arm::Vis));
+    let tables = disp_tab::write(&map, &[]).expect("tables");
+    let product = ProductTable::new("DISP_TAB", "ECHELLE,PINHOLE", "", tables, 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("dsol.fits");
+    write_product(&path, "name", Product::Tables(&product), "VIS", &Header::new(), &provenance(), &[])
+        .expect("written");
+    let tables = read_tables(&path).expect("read");
+    let first = &tables[0];
+    assert_eq!(first.extname, None);
+    let column = |name: &str| first.columns.iter().find(|column| column.name == name).map(|column| &column.values);
+    assert_eq!(column("axis"), Some(&ReadValues::Text(vec!["x".to_string(), "y".to_string()])));
+    let real = |name: &str| match column(name) {
+        Some(ReadValues::F64(values)) => values.clone(),
+        other => panic!("{name}: {other:?}"),
+    };
+    let degree = |name: &str| match column(name) {
+        Some(ReadValues::I64(values)) => values[0] as i32,
+        other => panic!("{name}: {other:?}"),
+    };
+    for order in &map.orders {
+        let (wavelength, slit) = (0.3 * order.limits[0] + 0.7 * order.limits[1], -4.0);
+        let mut found = [0.0; 2];
+        for i in 0..=degree("order_deg") {
+            for j in 0..=degree("wavelength_deg") {
+                for k in 0..=degree("slit_deg") {
+                    let factor = f64::from(order.order).powi(i) * f64::powi(wavelength, j) * f64::powi(slit, k);
+                    let values = real(&format!("c{i}{j}{k}"));
+                    found.iter_mut().zip(values).for_each(|(sum, c)| *sum += c * factor);
+                }
+            }
+        }
+        let (x, y) = order.at(wavelength, slit);
+        assert!((found[0] - x).abs() < 1e-4 && (found[1] - y).abs() < 1e-4, "{found:?} {x} {y}");
+    }
+    let names: Vec<Option<&str>> = tables[1..].iter().map(|table| table.extname.as_deref()).collect();
+    assert_eq!(names, [Some("ORDERS"), Some("MAP"), Some("COVARIANCE")]);
+}
+
+#[test]
+fn a_map_of_bad_pixels_comes_back_without_noise() {
+    let product = crate::recipes::bad_pixels::product(array![[0, 2, 33]], 3);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("map.fits");
+    let metrics = [crate::quality::QcMetric::measured("RAW RON", 3.8, "electrons", "of another read mode")];
+    write_product(&path, "name", Product::Image(&product), "VIS", &Header::new(), &provenance(), &metrics)
+        .expect("written");
+    let mut input = RecipeInput::default();
+    add_calibration(&mut input, &path, "name", "BP_MAP_VIS").expect("read back");
+    let map = &input.masters[0];
+    assert_eq!((map.catg.as_str(), &map.flags, map.ron), ("BP_MAP", &array![[0, 2, 33]], None));
+    assert_eq!((&map.value, &map.variance), (&array![[0.0, 1.0, 1.0]], &Array2::zeros((1, 3))));
 }
 
 #[test]

@@ -5,10 +5,11 @@ use ndarray::Array2;
 use super::contract::{MasterImage, ProductTable, RawFrame, RecipeError, RecipeInput};
 use super::disp_tab;
 use super::inputs::{SetRules, check_set};
+use super::line_tables::{self, ElementOffset, LineOffset};
 use super::parameters::typed;
 use super::tables::{Column, Table};
 use crate::instrument::format::SpectralFormat;
-use crate::instrument::lines::lamp_lines;
+use crate::instrument::lines::{LampLine, lamp_lines};
 use crate::instrument::{Arm, Binning, Detector, FrameMeta, Geometry};
 use crate::numerics::robust::{median, median_f64};
 use crate::quality::QcMetric;
@@ -154,10 +155,24 @@ pub struct Arc {
     pub floor: Array2<f32>,
     /// Shape of the unbinned detector, rows and columns.
     pub unbinned: (usize, usize),
+    /// Pixels at the limit of the converter.
+    pub saturated: usize,
     /// Frames combined.
     pub frames: usize,
     /// Remarks.
     pub remarks: Vec<String>,
+}
+
+impl Arc {
+    /// What is remarkable about the frame, for whoever has to find out why it could not be solved.
+    fn blame(&self) -> String {
+        match self.saturated {
+            0 => String::new(),
+            n => format!(
+                "; {n} pixels are saturated, which makes bright lines unusable: if they are many, expose shorter"
+            ),
+        }
+    }
 }
 
 /// Take what is under the light away: lamp-off frames of the set, else the master bias or dark, else a constant.
@@ -190,6 +205,7 @@ pub fn prepare(input: &RecipeInput, rules: ArcRules) -> Result<Arc, RecipeError>
         sum / frames.len().max(1) as f32
     };
     let mut image = mean(&lit);
+    let saturated = image.iter().filter(|value| value.is_nan()).count();
     let off: Vec<usize> = (0..metas.len()).filter(|k| !lit.contains(k)).collect();
     let master = |catg: &str| input.masters.iter().find(|master| master.catg == catg);
     let below: Option<&MasterImage> = if meta.arm == Arm::Vis { master("MASTER_BIAS") } else { master("MASTER_DARK") };
@@ -239,7 +255,7 @@ pub fn prepare(input: &RecipeInput, rules: ArcRules) -> Result<Arc, RecipeError>
     let [first_row, end_row] = detector.science_rows;
     let [first_column, end_column] = detector.science_columns;
     let unbinned = (end_row - first_row, end_column - first_column);
-    Ok(Arc { arm: meta.arm, binning, image, floor, unbinned, frames: lit.len(), remarks })
+    Ok(Arc { arm: meta.arm, binning, image, floor, unbinned, saturated, frames: lit.len(), remarks })
 }
 
 /// A solved arc with what it was solved for.
@@ -250,6 +266,8 @@ pub struct Solved {
     pub lines: Vec<ArcLine>,
     /// Pinholes of the mask.
     pub pinholes: Vec<Pinhole>,
+    /// What the list of the lamps says of each line.
+    pub lamps: Vec<Option<&'static LampLine>>,
 }
 
 /// Solve an arc. Maps are in unbinned pixels, whatever the frame's binning.
@@ -265,16 +283,24 @@ pub fn solve_arc(
     let lines = guess::arc_lines(format, lamp_lines(arc.arm));
     let pinholes = guess::pinholes(format, single);
     let (bx, by) = (arc.binning.x as f64, arc.binning.y as f64);
+    let options = &SolveOptions { sigma: options.sigma / (bx * by).sqrt(), ..options.clone() };
     let binned = |map: &GeometryMap| GeometryMap {
         orders: map.orders.iter().map(|map| scaled(map, 1.0 / bx, 1.0 / by)).collect(),
     };
     let mut solution =
         solve(arc.image.view(), arc.floor.view(), &lines, &pinholes, &binned(guess), &binned(published), options)
-            .map_err(|error| RecipeError::Unprocessable { recipe, reason: error.to_string() })?;
+            .map_err(|error| RecipeError::Unprocessable { recipe, reason: format!("{error}{}", arc.blame()) })?;
     if (bx, by) != (1.0, 1.0) {
         unbin(&mut solution, bx, by);
     }
-    Ok(Solved { solution, lines, pinholes })
+    let known = lamp_lines(arc.arm);
+    let lamps = lines.iter().map(|line| lamp_of(known, line.wavelength)).collect();
+    Ok(Solved { solution, lines, pinholes, lamps })
+}
+
+/// The entry of a wavelength in a list that is sorted by wavelength.
+fn lamp_of(known: &'static [LampLine], wavelength: f64) -> Option<&'static LampLine> {
+    known.get(known.partition_point(|line| line.wavelength < wavelength)).filter(|line| line.wavelength == wavelength)
 }
 
 /// A map on pixels of another size: the middle of pixel 0 is half a pixel from the edge in both.
@@ -329,9 +355,33 @@ impl Solved {
         [("FITTED_LINES", "_FITTED_LINES", listed(true)), ("MISSED_LINES", "_MISSED_LINES", listed(false))]
             .into_iter()
             .map(|(catg, suffix, rows)| {
-                ProductTable::new(catg, tech, suffix, vec![self.line_table(catg, &rows)], frames)
+                let mut tables = vec![self.line_table(catg, &rows)];
+                if catg == "FITTED_LINES" {
+                    tables.push(line_tables::element_table(&self.elements()));
+                }
+                ProductTable::new(catg, tech, suffix, tables, frames)
             })
             .collect()
+    }
+
+    /// Offsets of the lamp elements. Lines that were not used count too: they may be what is wrong with a list.
+    fn elements(&self) -> Vec<ElementOffset> {
+        let offset = |found: &Measured| {
+            let line = &self.lines[found.line];
+            let lamp = self.lamps.get(found.line).copied().flatten()?;
+            let place = self
+                .solution
+                .fit
+                .map
+                .order(line.order)?
+                .place(line.wavelength, self.solution.pinholes[found.pinhole].slit);
+            let per_nm = place.x_wave.hypot(place.y_wave);
+            let [dx, dy] = [found.spot.x - found.fitted[0], found.spot.y - found.fitted[1]];
+            let pixels = (dx * place.x_wave + dy * place.y_wave) / per_nm;
+            Some(LineOffset { element: lamp.element(), line: found.line, pixels, nanometres: pixels / per_nm })
+        };
+        let seen = self.solution.lines.iter().filter(|found| self.lines[found.line].landmark && self.seen(found));
+        line_tables::element_offsets(&seen.filter_map(offset).collect::<Vec<LineOffset>>())
     }
 
     fn line_table(&self, name: &str, rows: &[&Measured]) -> Table {
@@ -344,6 +394,7 @@ impl Solved {
         Table {
             name: name.to_string(),
             columns: vec![
+                Column::text("ion", rows.iter().map(|f| self.ion(f).to_string()).collect()),
                 real("wavelength", "nm", &|f| self.lines[f.line].wavelength),
                 Column::integer("order", rows.iter().map(|f| i64::from(self.lines[f.line].order)).collect()),
                 Column::integer("slit_index", rows.iter().map(|f| i64::from(hole(f).index)).collect()),
@@ -371,6 +422,10 @@ impl Solved {
                 Column::text("fate", rows.iter().map(|f| format!("{:?}", f.fate).to_lowercase()).collect()),
             ],
         }
+    }
+
+    fn ion(&self, found: &Measured) -> &'static str {
+        self.lamps.get(found.line).copied().flatten().map_or("unknown", |lamp| lamp.ion.as_str())
     }
 
     /// Nanometres per pixel along the dispersion.
@@ -411,6 +466,7 @@ impl Solved {
                 "scatter of lines about fits without them",
             ));
         }
+        qc.extend(line_tables::element_qc(&self.elements()));
         let used = self.solution.lines.iter().filter(|f| f.fate == Fate::Used).count();
         qc.push(QcMetric::measured(
             "LINES USED",

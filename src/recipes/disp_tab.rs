@@ -1,10 +1,11 @@
 //! The table of a dispersion solution: the maps of all orders with their errors.
 //!
-//! Three tables: ORDERS (one row per order: domain and limits in nm, numbers of polynomials), MAP (one row per
-//! coefficient of the Chebyshev products, x and y in unbinned trimmed pixels, 0-based), COVARIANCE (the lower triangle of
-//! each order's matrices).
+//! First the layout of the reference pipeline ([`super::disp_monomials`]), then ours: ORDERS (one row per order: domain and
+//! limits in nm, numbers of polynomials), MAP (one row per coefficient of the Chebyshev products, x and y in unbinned
+//! trimmed pixels, 0-based), COVARIANCE (the lower triangle of each order's matrices).
 
 use super::contract::MasterTable;
+use super::disp_monomials;
 use super::tables::{Column, Table, TableError};
 use crate::reduction::geometry::fit::OrderCovariance;
 use crate::reduction::geometry::map::{GeometryMap, OrderMap};
@@ -100,7 +101,8 @@ pub fn write(map: &GeometryMap, covariance: &[OrderCovariance]) -> Result<Vec<Ta
             Column::real("y", "pixel2", yy),
         ],
     )?;
-    Ok(vec![first, second, third])
+    let known = disp_monomials::table(map)?;
+    Ok(known.into_iter().chain([first, second, third]).collect())
 }
 
 /// Read the map and its errors back.
@@ -201,7 +203,8 @@ mod tests {
         assert!(matches!(read(&master(vec![])), Err(DispTabError::Missing { name: "ORDERS", .. })));
         let map = published(SpectralFormat::of(Arm::Vis));
         let mut tables = write(&map, &[]).unwrap();
-        tables[1].columns[1] = Column::integer("wavelength_deg", vec![99; tables[1].rows()]);
+        assert_eq!((tables[0].name.as_str(), tables[2].name.as_str()), ("", "MAP"));
+        tables[2].columns[1] = Column::integer("wavelength_deg", vec![99; tables[2].rows()]);
         assert!(read(&master(tables)).unwrap_err().to_string().contains("row 1 of MAP"));
     }
 }

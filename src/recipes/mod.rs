@@ -10,14 +10,19 @@ pub mod arc;
 pub mod bad_pixels;
 pub mod contract;
 pub mod d2_flat;
+pub mod disp_monomials;
 pub mod disp_solution;
 pub mod disp_tab;
 pub mod inputs;
 pub mod lamp;
 pub mod lamp_off;
+pub mod line_tables;
 pub mod mbias;
 pub mod mdark;
 pub mod mflat;
+pub mod nod;
+pub mod nod_groups;
+pub mod nod_qc;
 pub mod on_sky;
 pub mod order_centres;
 pub mod order_table;
@@ -49,6 +54,10 @@ pub fn all() -> &'static [&'static dyn Recipe] {
         &spat_solution::SpatialSolution,
         &stare::Stare,
         &stare::StareStandard,
+        &nod::NOD,
+        &nod::NOD_STANDARD,
+        &nod::OFFSET,
+        &nod::OFFSET_STANDARD,
     ]
 }
 

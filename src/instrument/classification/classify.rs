@@ -162,6 +162,10 @@ fn on_sky(rules: &Rules, header: &Header) -> OnSky {
             .map(|(ra, dec)| [ra, dec]),
         airmass: pair(&keywords.airmass),
         seeing: pair(&keywords.seeing).map(|[start, end]| 0.5 * (start + end)),
+        nod: number(&keywords.nod),
+        fixed_offset: number(&keywords.fixed_offset[0])
+            .zip(number(&keywords.fixed_offset[1]))
+            .map(|(ra, dec)| [ra, dec]),
     }
 }
 

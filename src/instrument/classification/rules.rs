@@ -117,6 +117,8 @@ pub(super) struct Keywords {
     pub position: [String; 2],
     pub airmass: StartEnd,
     pub seeing: StartEnd,
+    pub nod: String,
+    pub fixed_offset: [String; 2],
 }
 
 /// A number at the start and at the end of an exposure, with the range in which it is believed.

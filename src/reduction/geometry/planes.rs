@@ -109,16 +109,20 @@ impl<'a> OrderArea<'a> {
         let Some((first, last)) = self.spans.get(row).copied().flatten() else { return };
         let y = row as f64;
         let middle = (0.5 * (self.limits[0] + self.limits[1]), 0.0);
-        let mut start = None;
+        let mut before: [Option<(f64, f64)>; 2] = [None; 2];
         for column in first..=last.min(w.len().saturating_sub(1)) {
             let x = column as f64;
-            // the neighbour is the best start; without one, look along the order
-            let from = start.unwrap_or_else(|| self.nearest(x, y).unwrap_or(middle));
+            // two neighbours tell where the next one is, to a step of Newton's; without any, look along the order
+            let from = match before {
+                [Some((w, s)), Some((w2, s2))] => (2.0 * w - w2, 2.0 * s - s2),
+                [Some(neighbour), None] => neighbour,
+                _ => self.nearest(x, y).unwrap_or(middle),
+            };
             let Some((wavelength, slit)) = self.map.invert(x, y, from) else {
-                start = None;
+                before = [None; 2];
                 continue;
             };
-            start = Some((wavelength, slit));
+            before = [Some((wavelength, slit)), before[0]];
             let inside = slit.abs() <= self.half_slit && (self.limits[0]..=self.limits[1]).contains(&wavelength);
             if inside {
                 w[column] = wavelength as f32;

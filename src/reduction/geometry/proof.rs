@@ -1,8 +1,11 @@
 //! The proof of a match: every order has its lines, they cover it and lie on the map, orders agree where they overlap, and
 //! the map is one to one.
 
+use std::collections::BTreeMap;
+
 use super::map::GeometryMap;
-use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Role, SIGNIFICANT, SolveOptions, least};
+use super::scene::{SIGNIFICANT, least};
+use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Role, SolveOptions};
 use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
 
 /// Least number of common lines from which two orders are compared.
@@ -91,21 +94,21 @@ fn significant(found: &Measured) -> bool {
 
 /// A line that two orders show must lie on the map in both.
 fn overlaps(solution: &ArcSolution, lines: &[ArcLine], options: &SolveOptions) -> Result<(), ArcError> {
-    let orders: Vec<u8> = solution.fit.map.orders.iter().map(|map| map.order).collect();
-    for (i, first) in orders.iter().enumerate() {
-        for second in &orders[i + 1..] {
-            let of = |order: u8| {
-                solution.lines.iter().filter(move |found| {
-                    lines[found.line].order == order && found.fate == Fate::Used && significant(found)
-                })
-            };
-            let mut offsets: Vec<f64> = of(*first)
-                .filter_map(|a| {
-                    let wavelength = lines[a.line].wavelength;
-                    let b = of(*second).find(|b| b.pinhole == a.pinhole && lines[b.line].wavelength == wavelength)?;
-                    Some(distance(a).max(distance(b)))
-                })
-                .collect();
+    // of each order: how far every line through every pinhole lies off the map
+    type Distances = BTreeMap<(u8, u64), f64>;
+    let of = |order: u8| -> Distances {
+        let of_order = solution
+            .lines
+            .iter()
+            .filter(|found| lines[found.line].order == order && found.fate == Fate::Used && significant(found));
+        let pinhole = |found: &Measured| solution.pinholes[found.pinhole].index;
+        of_order.map(|f| ((pinhole(f), lines[f.line].wavelength.to_bits()), distance(f))).collect()
+    };
+    let orders: Vec<(u8, Distances)> = solution.fit.map.orders.iter().map(|map| (map.order, of(map.order))).collect();
+    for (i, (first, left)) in orders.iter().enumerate() {
+        for (second, right) in &orders[i + 1..] {
+            let mut offsets: Vec<f64> =
+                left.iter().filter_map(|(line, a)| right.get(line).map(|b| a.max(*b))).collect();
             let count = offsets.len();
             if count >= COMMON {
                 let offset = median_f64(&mut offsets).unwrap_or(0.0);

@@ -11,7 +11,7 @@ use super::solve::{ArcError, ArcLine, Fate, Pinhole, Role, SolveOptions, solve};
 use crate::numerics::profile::Shape;
 use crate::numerics::spots::{Seed, Spot, render};
 
-const SHAPE: (usize, usize) = (640, 150);
+pub(super) const SHAPE: (usize, usize) = (640, 150);
 
 fn order(order: u8, x0: f64, range: [f64; 2]) -> OrderMap {
     OrderMap {
@@ -24,7 +24,7 @@ fn order(order: u8, x0: f64, range: [f64; 2]) -> OrderMap {
     }
 }
 
-fn published() -> GeometryMap {
+pub(super) fn published() -> GeometryMap {
     GeometryMap { orders: vec![order(1, 38.0, [500.0, 600.0]), order(2, 110.0, [590.0, 700.0])] }
 }
 
@@ -50,13 +50,16 @@ fn lines() -> Vec<ArcLine> {
     lines
 }
 
-fn pinholes(shift: f64) -> Vec<Pinhole> {
+pub(super) fn pinholes(shift: f64) -> Vec<Pinhole> {
     (0..9u8).map(|k| Pinhole { index: k, slit: (f64::from(k) - 4.0) * 1.375 + shift }).collect()
 }
 
-/// A frame of these lines through these pinholes, with the noise of its light and a read noise of 4 electrons.
 fn frame(lines: &[ArcLine], pinholes: &[Pinhole]) -> Array2<f32> {
-    let map = truth();
+    drawn(&truth(), lines, pinholes, 5)
+}
+
+/// A frame of these lines through these pinholes, with the noise of its light and a read noise of 4 electrons.
+pub(super) fn drawn(map: &GeometryMap, lines: &[ArcLine], pinholes: &[Pinhole], seed: u64) -> Array2<f32> {
     let (mut seeds, mut spots) = (Vec::new(), Vec::new());
     for (k, line) in lines.iter().enumerate() {
         for hole in pinholes {
@@ -80,7 +83,7 @@ fn frame(lines: &[ArcLine], pinholes: &[Pinhole]) -> Array2<f32> {
         }
     }
     let mut image = render(SHAPE, &seeds, &spots);
-    let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(5);
+    let mut random = rand_pcg::Pcg64Mcg::seed_from_u64(seed);
     let unit = Normal::new(0.0, 1.0).unwrap();
     image.iter_mut().for_each(|value| *value += (unit.sample(&mut random) * f64::from(*value + 16.0).sqrt()) as f32);
     // a few cosmic rays
@@ -91,7 +94,7 @@ fn frame(lines: &[ArcLine], pinholes: &[Pinhole]) -> Array2<f32> {
     image
 }
 
-fn options() -> SolveOptions {
+pub(super) fn options() -> SolveOptions {
     SolveOptions {
         ties: Ties::Independent,
         search: 8,
@@ -108,13 +111,16 @@ fn options() -> SolveOptions {
     }
 }
 
-fn floor() -> Array2<f32> {
+pub(super) fn floor() -> Array2<f32> {
     Array2::from_elem(SHAPE, 16.0)
 }
 
-/// Largest distance of a map from the truth over both orders, pixels.
 fn worst(map: &GeometryMap, slits: &[f64]) -> f64 {
-    let truth = truth();
+    distance(&truth(), map, slits)
+}
+
+/// Largest distance of a map from the truth over both orders, pixels.
+pub(super) fn distance(truth: &GeometryMap, map: &GeometryMap, slits: &[f64]) -> f64 {
     let mut worst = 0.0f64;
     for order in &truth.orders {
         for k in 0..=20 {

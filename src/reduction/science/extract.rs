@@ -55,6 +55,8 @@ impl Default for ExtractOptions {
 pub struct Extracted {
     /// Spectrum of each image; empty where the order does not reach it.
     pub spectra: Vec<OrderSpectrum>,
+    /// Place of each sample across the dispersion, for each image, unbinned pixels of the trimmed detector.
+    pub across: Vec<Vec<f64>>,
     /// Light of all images in every pixel, with their signs.
     pub model: Array2<f32>,
     /// Residual sky in every pixel; zero when none was asked for.
@@ -157,22 +159,21 @@ impl<'a> Order<'a> {
         if self.scene.components > self.images.len() {
             expected.push(self.residual.map(<[Expected]>::to_vec));
         }
-        let mut solution = None;
         for pass in 0..PASSES {
             self.update_factors();
             let found = self.scene.solve(&expected)?;
             let light: Vec<f64> = self.scene.pixels.iter().map(|pixel| found.light(&self.scene, pixel)).collect();
             self.update_noise(&found);
-            let changed = pass + 1 < PASSES && self.reject(&light, pass);
+            let changed = self.reject(&light, pass);
             if SHAPED.contains(&pass) {
                 self.update_profiles(&found, &light);
             }
-            solution = Some(found);
             if !changed && pass > SHAPED[SHAPED.len() - 1] {
                 break;
             }
         }
-        solution
+        self.update_factors();
+        self.scene.solve_with_errors(&expected)
     }
 
     fn update_factors(&mut self) {
@@ -297,6 +298,7 @@ impl<'a> Order<'a> {
         let Some(solution) = solution else {
             return Extracted {
                 spectra: self.images.iter().map(|_| OrderSpectrum::default()).collect(),
+                across: vec![Vec::new(); self.images.len()],
                 model: nothing.clone(),
                 residual: nothing,
                 rejected: Vec::new(),
@@ -305,13 +307,12 @@ impl<'a> Order<'a> {
             };
         };
         let count = self.images.len();
-        let spectra: Vec<OrderSpectrum> = (0..count)
-            .map(|component| {
-                self.tracks[component]
-                    .as_ref()
-                    .map_or_else(OrderSpectrum::default, |track| self.spectrum(&solution, component, track))
+        let (spectra, across): (Vec<OrderSpectrum>, Vec<Vec<f64>>) = (0..count)
+            .map(|component| match &self.tracks[component] {
+                Some(track) => self.spectrum(&solution, component, track),
+                None => (OrderSpectrum::default(), Vec::new()),
             })
-            .collect();
+            .unzip();
         let (mut sum, mut n) = (0.0, 0usize);
         for pixel in self.scene.pixels.iter().filter(|pixel| pixel.good && self.near(pixel)) {
             sum += (pixel.value - solution.light(&self.scene, pixel)).powi(2) / pixel.variance;
@@ -324,6 +325,7 @@ impl<'a> Order<'a> {
             residual: solution.image(&self.scene, shape, |component| component >= count),
             chi_square: if n > 0 { sum / n as f64 } else { f64::NAN },
             spectra,
+            across,
             fwhm,
             rejected: self
                 .scene
@@ -336,18 +338,20 @@ impl<'a> Order<'a> {
     }
 
     /// The spectrum of one image with everything that belongs to a sample.
-    fn spectrum(&self, solution: &Solution, component: usize, track: &Track) -> OrderSpectrum {
+    fn spectrum(&self, solution: &Solution, component: usize, track: &Track) -> (OrderSpectrum, Vec<f64>) {
         let rows = track.len();
         let seen = Seen::of(self, component, rows);
         let aperture = boxcar::sum(self, solution, component, track);
         let covered: Vec<usize> = (0..rows).filter(|row| seen.share[*row] > 0.05).collect();
-        let (Some(&first), Some(&last)) = (covered.first(), covered.last()) else { return OrderSpectrum::default() };
+        let (Some(&first), Some(&last)) = (covered.first(), covered.last()) else {
+            return (OrderSpectrum::default(), Vec::new());
+        };
         let mut rows: Vec<usize> = (first..=last).collect();
         if track.wavelength[last] < track.wavelength[first] {
             rows.reverse();
         }
         let column = |value: &dyn Fn(usize) -> f64| rows.iter().map(|row| value(*row)).collect::<Vec<f64>>();
-        OrderSpectrum {
+        let spectrum = OrderSpectrum {
             order: self.field.strip.order,
             place: column(&|row| self.field.strip.place(row as f64)),
             wavelength: column(&|row| track.wavelength[row]),
@@ -359,7 +363,8 @@ impl<'a> Order<'a> {
             sky: column(&|row| aperture.sky[row]),
             blaze: vec![f64::NAN; rows.len()],
             flags: rows.iter().map(|row| seen.flags[*row]).collect(),
-        }
+        };
+        (spectrum, column(&|row| track.across[row]))
     }
 }
 

@@ -72,8 +72,8 @@ pub struct Joint {
 }
 
 /// An order under way.
-struct Order {
-    strip: Strip,
+pub(super) struct Order {
+    pub(super) strip: Strip,
     rows: Rows,
     sky: Sky,
     sources: Array2<f32>,
@@ -109,7 +109,7 @@ pub fn reduce(mut strips: Vec<Strip>, list: &[SkyLine], options: &JointOptions) 
 }
 
 /// Move the maps to where the slit is, and close it where its ends are.
-fn place_slit(strips: &mut [Strip]) -> Option<SlitShift> {
+pub(super) fn place_slit(strips: &mut [Strip]) -> Option<SlitShift> {
     let rows: Vec<Option<Rows>> = strips.par_iter().map(Rows::of).collect();
     let known: Vec<(&Strip, &Rows)> = strips.iter().zip(&rows).filter_map(|(s, r)| Some((s, r.as_ref()?))).collect();
     let lit = slit::lit(strips)?;
@@ -124,7 +124,7 @@ fn place_slit(strips: &mut [Strip]) -> Option<SlitShift> {
 }
 
 /// The sky before any source is known.
-fn first_sky(strip: Strip, options: &JointOptions) -> Option<Order> {
+pub(super) fn first_sky(strip: Strip, options: &JointOptions) -> Option<Order> {
     let mut rows = Rows::of(&strip)?;
     let hidden = hidden::find(&strip, &rows);
     let sky = sky::fit(&strip, &mut rows, None, &hidden, &options.sky)?;
@@ -133,7 +133,7 @@ fn first_sky(strip: Strip, options: &JointOptions) -> Option<Order> {
 }
 
 /// Give every pixel the wavelength that the lines of the sky say.
-fn place_lines(orders: &mut [Order], list: &[SkyLine], options: &ShiftOptions) -> Option<ArmShift> {
+pub(super) fn place_lines(orders: &mut [Order], list: &[SkyLine], options: &ShiftOptions) -> Option<ArmShift> {
     let skies: Vec<_> = orders.iter().map(|order| (&order.sky.spline, &order.rows)).collect();
     let shift = shift::find(&skies, list, options)?;
     orders.par_iter_mut().zip(&shift.orders).for_each(|(order, found)| {

@@ -6,6 +6,7 @@
 //! iteration that joins them for one exposure ([`joint`]).
 //! What never lives here: file names, headers, flux standards, the join of orders and arms ([`super::spectrum`]).
 
+pub mod align;
 mod boxcar;
 pub mod cosmic;
 pub mod exposure;
@@ -14,10 +15,12 @@ pub mod field;
 pub mod hidden;
 pub mod joint;
 pub mod modes;
+pub mod nodding;
 pub mod pair;
 pub mod prepare;
 pub mod profile;
 pub mod refraction;
+pub mod repeats;
 pub mod rows;
 mod shape;
 pub mod shift;

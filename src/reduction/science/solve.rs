@@ -103,6 +103,23 @@ impl Scene {
     /// The spectra that explain the good pixels best. `expected` may hold, for a component, what is known of its samples.
     /// `None` when the pixels do not determine them.
     pub fn solve(&self, expected: &[Option<Vec<Expected>>]) -> Option<Solution> {
+        let coefficients = self.equations(expected).parameters()?;
+        self.solution(coefficients, None)
+    }
+
+    /// The same with the covariance of the samples, which takes longer.
+    pub fn solve_with_errors(&self, expected: &[Option<Vec<Expected>>]) -> Option<Solution> {
+        let fit = self.equations(expected).solve()?;
+        self.solution(fit.parameters.clone(), Some(fit))
+    }
+
+    fn solution(&self, coefficients: Vec<f64>, fit: Option<BandedFit>) -> Option<Solution> {
+        let finite = coefficients.iter().all(|c| c.is_finite());
+        finite.then_some(Solution { coefficients, fit, components: self.components, samples: self.samples })
+    }
+
+    /// Normal equations of all good pixels.
+    fn equations(&self, expected: &[Option<Vec<Expected>>]) -> Banded {
         let (n, k) = (self.samples + 2 * PAD, self.components);
         let mut sums = Banded::new(n * k, self.width());
         let mut factors: Vec<(usize, f64)> = Vec::with_capacity(4 * k);
@@ -143,8 +160,7 @@ impl Scene {
             sums.add(&[(component, 1.0)], 0.0, 1e-6 * weight);
             sums.add(&[((n - 1) * k + component, 1.0)], 0.0, 1e-6 * weight);
         }
-        let fit = sums.solve()?;
-        fit.parameters.iter().all(|c| c.is_finite()).then_some(Solution { fit, components: k, samples: self.samples })
+        sums
     }
 
     /// Distance from the diagonal to which the normal equations reach.
@@ -172,7 +188,8 @@ fn splines(sample: f64) -> (usize, [f64; 4]) {
 /// Spectra of all components.
 #[derive(Clone, Debug)]
 pub struct Solution {
-    fit: BandedFit,
+    coefficients: Vec<f64>,
+    fit: Option<BandedFit>,
     components: usize,
     samples: usize,
 }
@@ -184,21 +201,17 @@ impl Solution {
             return 0.0;
         }
         let (first, weights) = splines(sample);
-        (0..4).map(|j| weights[j] * self.fit.parameters[(first + j) * self.components + component]).sum()
+        (0..4).map(|j| weights[j] * self.coefficients[(first + j) * self.components + component]).sum()
     }
 
-    /// The samples of a component.
-    pub fn spectrum(&self, component: usize) -> Vec<f64> {
-        (0..self.samples).map(|j| self.at(component, j as f64)).collect()
-    }
-
-    /// The variance of a sample.
+    /// The variance of a sample; NaN when the errors were not asked for.
     pub fn variance(&self, component: usize, sample: usize) -> f64 {
+        let Some(fit) = &self.fit else { return f64::NAN };
         let index = |d: usize| (sample + PAD + d - 1) * self.components + component;
         let mut sum = 0.0;
         for (i, a) in SAMPLE {
             for (j, b) in SAMPLE {
-                sum += a * b * self.fit.covariance(index(i), index(j));
+                sum += a * b * fit.covariance(index(i), index(j));
             }
         }
         sum

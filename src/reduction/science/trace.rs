@@ -124,6 +124,7 @@ const BINS: usize = (2.0 * REACH / BIN) as usize;
 const BLOCK: usize = 64;
 /// Widths of sources that are tried, arcsec.
 const WIDTHS: [f64; 7] = [0.5, 0.7, 0.95, 1.3, 1.8, 2.5, 3.5];
+const WIDEST: f64 = 4.0;
 
 /// Light along the slit, collapsed over some wavelengths: sums of weighted light per arcsec and of weights.
 #[derive(Clone)]
@@ -147,9 +148,10 @@ impl Slit {
         (bin as f64 + 0.5) * BIN - REACH
     }
 
-    /// Light of a source of this shape at a place and its variance, on a level background of its surroundings.
-    fn matched(&self, place: f64, shape: Moffat) -> Option<(f64, f64)> {
-        let reach = 2.5 * shape.fwhm.max(0.7);
+    /// Light of a source of this shape at a place and its variance, on a level background of its surroundings, which
+    /// end at `most` arcsec.
+    fn matched(&self, place: f64, shape: Moffat, most: f64) -> Option<(f64, f64)> {
+        let reach = (2.5 * shape.fwhm.max(1.0)).min(most);
         let low = (((place - reach + REACH) / BIN).floor().max(0.0)) as usize;
         let high = ((((place + reach + REACH) / BIN).ceil()).max(0.0) as usize).min(BINS);
         let norm = 1.0 / (shape.fwhm * 1.064_467);
@@ -170,6 +172,14 @@ impl Slit {
             return None;
         }
         Some(((w * wty - wt * wy) / determinant, w / determinant))
+    }
+
+    /// Whether all images of a source at a position lie on the slit, this far from its ends.
+    fn holds(&self, position: f64, beams: &[Beam], margin: f64) -> bool {
+        let lit = |bin: &usize| self.weight[*bin] > 0.0;
+        let (Some(low), Some(high)) = ((0..BINS).find(lit), (0..BINS).rev().find(lit)) else { return false };
+        let range = Slit::place(low) + margin..=Slit::place(high) - margin;
+        beams.iter().all(|beam| range.contains(&(position + beam.offset)))
     }
 
     /// Take a source away.
@@ -197,7 +207,7 @@ fn collapse(field: &Field, prior: &TracePrior) -> Vec<Slit> {
         let lift = amount * prior.lift(track.wavelength[row]);
         for column in 0..columns {
             let at = (row, column);
-            if !field.good[at] {
+            if !field.good[at] || isolated(field, at) {
                 continue;
             }
             let bin = (f64::from(field.strip.slit[at]) - lift + REACH) / BIN;
@@ -208,22 +218,27 @@ fn collapse(field: &Field, prior: &TracePrior) -> Vec<Slit> {
             }
         }
     }
-    blocks.iter_mut().for_each(tamed);
     blocks
 }
 
-/// A cosmic ray that nothing has found yet is alone in its bin of its block: cut what stands out of both neighbours.
-fn tamed(slit: &mut Slit) {
-    let value: Vec<f64> =
-        slit.light.iter().zip(&slit.weight).map(|(l, w)| if *w > 0.0 { l / w } else { f64::NAN }).collect();
-    let known: Vec<usize> = (0..BINS).filter(|bin| value[*bin].is_finite()).collect();
-    for triple in known.windows(3) {
-        let [a, b, c] = [triple[0], triple[1], triple[2]];
-        let limit = value[a].max(value[c]).max(0.0) + 6.0 / slit.weight[b].sqrt();
-        if value[b] > limit.max(1.5 * value[a].max(value[c])) {
-            slit.light[b] = slit.weight[b] * value[a].max(value[c]);
+/// Whether a pixel stands out of those before and after it along the dispersion, as a cosmic ray does that nothing has
+/// found yet; the lines of a source do not, since they are wider than that.
+fn isolated(field: &Field, (row, column): (usize, usize)) -> bool {
+    let strip = field.strip;
+    let value = field.light[(row, column)];
+    let mut around = [0.0f64; 4];
+    for (cell, step) in around.iter_mut().zip([-2i64, -1, 1, 2]) {
+        let other = row as i64 + step;
+        let Some(first) = usize::try_from(other).ok().and_then(|other| strip.columns.get(other)) else { return false };
+        let place = (strip.columns[row] + column) as i64 - *first as i64;
+        match field.light.get((other as usize, place.max(0) as usize)).filter(|_| place >= 0) {
+            Some(light) => *cell = f64::from(*light),
+            None => return false,
         }
     }
+    let level = median_f64(&mut around).unwrap_or(0.0);
+    let sigma = f64::from(field.variance[(row, column)]).sqrt();
+    (f64::from(value) - level).abs() > 6.0 * sigma + level.abs()
 }
 
 /// A place that might hold a source.
@@ -235,15 +250,73 @@ struct Candidate {
     light: f64,
 }
 
-/// Significance and light of a source at a position, over all its beams.
-fn significance(slit: &Slit, position: f64, beams: &[Beam], shape: Moffat) -> Option<(f64, f64)> {
-    let (mut sum, mut weight) = (0.0, 0.0);
-    for beam in beams {
-        let (light, variance) = slit.matched(position + beam.offset, shape)?;
-        sum += beam.sign * light / variance;
-        weight += 1.0 / variance;
+/// Share of its mean light that every image of a source must have, so that one image alone, or the edge of another source,
+/// is not taken for two.
+const LEAST_IMAGE: f64 = 0.3;
+
+/// Fields that hold the same images, collapsed.
+#[derive(Clone)]
+struct View {
+    total: Slit,
+    blocks: Vec<Slit>,
+    beams: Vec<Beam>,
+}
+
+impl View {
+    /// Take the images of a candidate away.
+    fn subtract(&mut self, candidate: &Candidate) {
+        for beam in &self.beams {
+            let light = beam.sign * candidate.light;
+            self.total.subtract(candidate.position + beam.offset, gaussian(candidate.fwhm), light);
+        }
     }
-    Some((sum / weight.sqrt(), sum / weight))
+}
+
+/// Light of a source at a position in each of its images: sums that make significance and mean, and the faintest image.
+struct Images {
+    sum: f64,
+    weight: f64,
+    least: f64,
+}
+
+impl Images {
+    fn of(slit: &Slit, position: f64, beams: &[Beam], shape: Moffat) -> Option<Images> {
+        let mut images = Images { sum: 0.0, weight: 0.0, least: f64::INFINITY };
+        // the surroundings of one image must not hold another one
+        let apart = |beam: &Beam| {
+            let others =
+                beams.iter().map(|other| (other.offset - beam.offset).abs()).filter(|distance| *distance > 0.0);
+            0.5 * others.fold(f64::INFINITY, f64::min)
+        };
+        for beam in beams {
+            let (light, variance) = slit.matched(position + beam.offset, shape, apart(beam))?;
+            images.sum += beam.sign * light / variance;
+            images.weight += 1.0 / variance;
+            images.least = images.least.min(beam.sign * light);
+        }
+        Some(images)
+    }
+
+    /// Significance and light, unless one of the images is missing.
+    fn rated(&self) -> Option<(f64, f64)> {
+        let light = self.sum / self.weight;
+        (light < 0.0 || self.least >= LEAST_IMAGE * light).then_some((self.sum / self.weight.sqrt(), light))
+    }
+}
+
+/// Significance and light of a source at a position, over all views.
+fn significance(views: &[View], position: f64, shape: Moffat) -> Option<(f64, f64)> {
+    let mut all = Images { sum: 0.0, weight: 0.0, least: f64::INFINITY };
+    let mut least = Vec::with_capacity(views.len());
+    for view in views {
+        let images = Images::of(&view.total, position, &view.beams, shape)?;
+        all.sum += images.sum;
+        all.weight += images.weight;
+        least.push(images.least);
+    }
+    // an exposure behind a cloud does not hide the source that most of the others show
+    all.least = median_f64(&mut least)?;
+    all.rated()
 }
 
 /// Find sources in all orders together, the brightest first. With [`SearchOptions::near`] only those near the target's
@@ -257,21 +330,38 @@ pub fn find(
     prior: &TracePrior,
     options: &SearchOptions,
 ) -> Result<Vec<Source>, TraceError> {
-    let blocks: Vec<Slit> = fields.par_iter().map(|field| collapse(field, prior)).collect::<Vec<_>>().concat();
-    let mut total = Slit::new();
-    blocks.iter().for_each(|block| total.add(block));
-    let lit: Vec<f64> = (0..BINS).filter(|bin| total.weight[*bin] > 0.0).map(Slit::place).collect();
-    let (Some(low), Some(high)) = (lit.first().copied(), lit.last().copied()) else { return Err(TraceError::NoPixels) };
+    find_in_all(&[Sight { fields, beams }], prior, options)
+}
+
+/// Fields that hold the same images of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// Orders.
+    pub fields: &'a [Field<'a>],
+    /// Images of every source.
+    pub beams: &'a [Beam],
+}
+
+/// [`find`] in several exposures together, so that a source too faint for each of them is found.
+pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions) -> Result<Vec<Source>, TraceError> {
+    let mut views: Vec<View> = sights
+        .iter()
+        .map(|sight| {
+            let blocks = sight.fields.par_iter().map(|field| collapse(field, prior)).collect::<Vec<_>>().concat();
+            let mut total = Slit::new();
+            blocks.iter().for_each(|block| total.add(block));
+            View { total, blocks, beams: sight.beams.to_vec() }
+        })
+        .collect();
     let inside = |position: f64| {
-        let on_slit = |place: f64| (low + options.margin..=high - options.margin).contains(&place);
-        beams.iter().all(|beam| on_slit(position + beam.offset))
+        views.iter().all(|view| view.total.holds(position, &view.beams, options.margin))
             && options.near.is_none_or(|(centre, reach)| (position - centre).abs() <= reach)
     };
     let positions: Vec<f64> = (0..=(2.0 * REACH / 0.05) as usize)
         .map(|k| k as f64 * 0.05 - REACH)
         .filter(|position| inside(*position))
         .collect();
-    if positions.is_empty() {
+    if views.is_empty() || positions.is_empty() {
         return Err(TraceError::NoPixels);
     }
     let mut sources: Vec<Source> = Vec::new();
@@ -279,16 +369,13 @@ pub fn find(
     while sources.len() < options.most.max(1) {
         let apart = |position: f64| sources.iter().all(|s| (s.position - position).abs() > 1.2 * s.fwhm.max(0.7));
         let free: Vec<f64> = positions.iter().copied().filter(|position| apart(*position)).collect();
-        let Some(candidate) = best(&total, &blocks, &free, beams) else { break };
+        let Some(candidate) = best(&views, &free) else { break };
         let relative = sources.first().map_or(1.0, |first| candidate.light / first.light);
         if candidate.significance < options.threshold || relative < options.fraction {
             best_refused = Some(candidate);
             break;
         }
-        for beam in beams {
-            let light = beam.sign * candidate.light;
-            total.subtract(candidate.position + beam.offset, gaussian(candidate.fwhm), light);
-        }
+        views.iter_mut().for_each(|view| view.subtract(&candidate));
         sources.push(Source {
             position: candidate.position,
             significance: candidate.significance,
@@ -308,60 +395,103 @@ pub fn find(
 }
 
 /// The most significant place.
-fn best(total: &Slit, blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Option<Candidate> {
-    let mut best: Option<(Candidate, f64)> = None;
+fn best(views: &[View], positions: &[f64]) -> Option<Candidate> {
+    let mut best: Option<Candidate> = None;
     for fwhm in WIDTHS {
         let shape = gaussian(fwhm);
-        let found: Vec<(f64, f64, f64)> = positions
-            .iter()
-            .filter_map(|position| significance(total, *position, beams, shape).map(|(s, l)| (*position, s, l)))
-            .collect();
-        let Some((position, significance, light)) = found.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)) else {
-            continue;
-        };
-        if best.is_none_or(|(best, _)| significance > best.significance) {
-            best = Some((Candidate { position, significance, fwhm, light }, scatter(&found, position)));
+        let found = positions.iter().filter_map(|position| {
+            let (significance, light) = significance(views, *position, shape)?;
+            Some(Candidate { position: *position, significance, fwhm, light })
+        });
+        let Some(top) = found.max_by(|a, b| a.significance.total_cmp(&b.significance)) else { continue };
+        // wide shapes are compared with wide surroundings: they must be clearly better
+        if best.is_none_or(|best| top.significance > 1.05 * best.significance) {
+            best = Some(top);
         }
     }
-    let best = best.map(|(best, scale)| Candidate { significance: best.significance / scale, ..best });
-    let lines = best_of_blocks(blocks, positions, beams);
+    let best = best.map(|best| {
+        let best = refined(views, best);
+        let scatter = scatter(views, &best, positions);
+        Candidate { significance: best.significance / scatter, ..best }
+    });
+    let lines = best_of_blocks(views, positions);
     match (best, lines) {
         (Some(light), Some(lines)) if lines.significance > 5.0 && light.significance < 5.0 => Some(lines),
         (light, lines) => light.or(lines),
     }
 }
 
-/// What the significances scatter by away from the top, relative to what noise alone does; never below 1.
-fn scatter(found: &[(f64, f64, f64)], top: f64) -> f64 {
-    let mut rest: Vec<f64> = found.iter().filter(|f| (f.0 - top).abs() > 2.0).map(|f| f.1.abs()).collect();
+/// Position and width between those that were tried.
+fn refined(views: &[View], start: Candidate) -> Candidate {
+    let mut best = start;
+    for round in 1..=4 {
+        let (step, stretch) = (0.04 / f64::from(round), 0.12 / f64::from(round));
+        let around = best;
+        for (i, j) in (-2..=2).flat_map(|i| (-2..=2).map(move |j| (f64::from(i), f64::from(j)))) {
+            let position = around.position + i * step;
+            let fwhm = (around.fwhm * (1.0 + j * stretch)).min(WIDEST);
+            if let Some((significance, light)) = significance(views, position, gaussian(fwhm))
+                && significance > best.significance
+            {
+                best = Candidate { position, significance, fwhm, light };
+            }
+        }
+    }
+    best
+}
+
+/// What significances scatter by when a candidate has been taken away, relative to what noise alone does; never below 1.
+fn scatter(views: &[View], candidate: &Candidate, positions: &[f64]) -> f64 {
+    let away = 1.5 * candidate.fwhm.max(0.9);
+    let mut rest = views.to_vec();
+    rest.iter_mut().for_each(|view| view.subtract(candidate));
+    let free = |position: f64| {
+        views.iter().all(|view| {
+            let image = |beam: &Beam| candidate.position + beam.offset;
+            view.beams.iter().all(|a| view.beams.iter().all(|b| (position + a.offset - image(b)).abs() > away))
+        })
+    };
+    let shape = gaussian(candidate.fwhm);
+    let rated = |position: f64| -> Option<f64> {
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for view in &rest {
+            let images = Images::of(&view.total, position, &view.beams, shape)?;
+            sum += images.sum;
+            weight += images.weight;
+        }
+        Some((sum / weight.sqrt()).abs())
+    };
+    let mut rest: Vec<f64> =
+        positions.iter().filter(|position| free(**position)).filter_map(|position| rated(*position)).collect();
+    // neighbours on the grid are no independent measurements
+    if rest.len() < 40 {
+        return 1.0;
+    }
     median_f64(&mut rest).map_or(1.0, |median| (MAD_TO_SIGMA * median).max(1.0))
 }
 
 /// The place at which most blocks of wavelength show something: the sum of the squares of positive significances against
 /// what noise gives (half of the blocks, one each).
-fn best_of_blocks(blocks: &[Slit], positions: &[f64], beams: &[Beam]) -> Option<Candidate> {
+fn best_of_blocks(views: &[View], positions: &[f64]) -> Option<Candidate> {
     let shape = gaussian(0.95);
     let coarse: Vec<f64> = positions.iter().copied().step_by(4).collect();
     let rated: Vec<Option<Candidate>> = coarse
         .par_iter()
         .map(|position| {
             let (mut count, mut sum, mut light, mut lines) = (0usize, 0.0, 0.0, 0usize);
-            for block in blocks {
-                let Some((significance, found)) = significance(block, *position, beams, shape) else { continue };
+            for (block, beams) in views.iter().flat_map(|view| view.blocks.iter().map(|block| (block, &view.beams))) {
+                let rated = Images::of(block, *position, beams, shape).and_then(|images| images.rated());
+                let Some((significance, found)) = rated else { continue };
                 count += 1;
                 // one block is no source, however bright: it may be a cosmic ray or a residual of the sky
                 sum += significance.max(0.0).powi(2).min(100.0);
                 lines += usize::from(significance > 4.0);
                 light += found;
             }
-            let n = count as f64;
+            let (n, fwhm) = (count as f64, 0.95);
             let significance = (sum - 0.5 * n) / (1.25 * n).sqrt();
-            (count >= 8 && lines >= 2).then_some(Candidate {
-                position: *position,
-                significance,
-                fwhm: 0.95,
-                light: light / n,
-            })
+            let seen = count >= 8 && lines >= 2;
+            seen.then_some(Candidate { position: *position, significance, fwhm, light: light / n })
         })
         .collect();
     let mut all: Vec<f64> = rated.iter().flatten().map(|candidate| candidate.significance).collect();

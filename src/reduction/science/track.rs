@@ -4,6 +4,7 @@
 //! track holds light of a wavelength between two samples; its place is a row with a fraction, [`Track::sample`].
 
 use super::strip::Strip;
+use crate::reduction::orders::image::unbinned;
 
 /// Where a source lies in a strip, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Track {
     pub width: Vec<f64>,
     /// Arcseconds per column.
     pub scale: Vec<f64>,
+    /// Place across the dispersion, unbinned pixels of the trimmed detector.
+    pub across: Vec<f64>,
     /// Whether the row has pixels of the order at the track.
     pub covered: Vec<bool>,
 }
@@ -66,6 +69,7 @@ impl Track {
             wavelength: vec![f64::NAN; rows],
             width: vec![f64::NAN; rows],
             scale: vec![f64::NAN; rows],
+            across: vec![f64::NAN; rows],
             covered: vec![false; rows],
         };
         for row in 0..rows {
@@ -83,6 +87,7 @@ impl Track {
             track.covered[row] = column > lines.first.0 as f64 - 0.5 && column < lines.last.0 as f64 + 0.5;
             (track.slit[row], track.wavelength[row]) = (slit, wavelength);
             track.scale[row] = lines.scale().abs();
+            track.across[row] = unbinned(strip.columns[row] as f64 + column, strip.binning[1]);
         }
         track.finish(strip)
     }
@@ -95,7 +100,7 @@ impl Track {
             return None;
         }
         continued(&mut self.wavelength, &known);
-        for values in [&mut self.slit, &mut self.scale] {
+        for values in [&mut self.slit, &mut self.scale, &mut self.across] {
             held(values, &known);
         }
         let rows = self.slit.len();

@@ -30,9 +30,9 @@ pub struct OrderDensity {
 }
 
 impl OrderDensity {
-    /// Electrons per second and nm, divided by the blaze where it is at least `least_blaze`; samples of less, or without a
-    /// blaze, are flagged [`flags::UNLIT`]. The width of a sample is its own, so that neither dispersion nor binning is
-    /// left in the result.
+    /// Electrons per second and nm, divided by the light of the lamp per nm (1 where both are largest) where the blaze is
+    /// at least `least_blaze`; samples of less, or without a blaze, are flagged [`flags::UNLIT`]. The width of a sample is its
+    /// own, for the star and for the lamp, so that neither dispersion nor binning is left in the result.
     pub fn new(spectrum: &OrderSpectrum, name: &str, exposure: f64, least_blaze: f64) -> OrderDensity {
         let n = spectrum.len();
         let mut density = OrderDensity {
@@ -48,8 +48,10 @@ impl OrderDensity {
             exposure,
         };
         density.flags.resize(n, flags::NO_DATA);
+        let lamp = |k: usize| spectrum.blaze[k] / spectrum.width[k];
+        let brightest = (0..n).map(lamp).filter(|light| light.is_finite()).fold(0.0, f64::max);
         for k in 0..n {
-            let scale = 1.0 / (spectrum.width[k] * exposure * spectrum.blaze[k]);
+            let scale = brightest / (exposure * spectrum.width[k] * lamp(k));
             if spectrum.blaze[k] >= least_blaze && scale.is_finite() && scale > 0.0 {
                 density.flux[k] = spectrum.flux[k] * scale;
                 density.variance[k] = spectrum.variance[k] * scale * scale;
@@ -81,38 +83,57 @@ impl OrderDensity {
 mod tests {
     use super::*;
 
+    /// Light of 70 electrons per second and nm in 30 s, where the lamp is as bright as at its maximum.
+    fn light(n: usize, bin: f64) -> OrderSpectrum {
+        let (mut wavelength, mut width, mut edge) = (Vec::new(), Vec::new(), 500.0);
+        for _ in 0..n {
+            // a bin sums pixels, whose widths grow
+            let step = bin * (0.03 + 2e-3 * (edge - 500.0));
+            wavelength.push(edge + 0.5 * step);
+            width.push(step);
+            edge += step;
+        }
+        let lamp: Vec<f64> = wavelength.iter().map(|w| 1.0 - ((w - 504.0) / 5.0).powi(2)).collect();
+        let blaze: Vec<f64> = lamp.iter().zip(&width).map(|(l, w)| l * w / (0.05 * bin)).collect();
+        let flux: Vec<f64> = lamp.iter().zip(&width).map(|(l, w)| 70.0 * l * w * 30.0).collect();
+        OrderSpectrum {
+            order: 3,
+            place: wavelength.clone(),
+            variance: flux.clone(),
+            boxcar: flux.clone(),
+            boxcar_variance: flux.clone(),
+            sky: flux.clone(),
+            flags: vec![0; n],
+            wavelength,
+            width,
+            flux,
+            blaze,
+        }
+    }
+
     #[test]
     fn dispersion_binning_and_blaze_cancel() {
-        let light = |n: usize, width: f64| {
-            let wavelength: Vec<f64> = (0..n).map(|k| 500.0 + width * k as f64).collect();
-            let blaze: Vec<f64> = wavelength.iter().map(|w| 0.2 + (w - 500.0) / 10.0).collect();
-            let flux: Vec<f64> = blaze.iter().map(|b| 70.0 * b * width * 30.0).collect();
-            OrderSpectrum {
-                order: 3,
-                place: wavelength.clone(),
-                width: vec![width; n],
-                variance: flux.clone(),
-                boxcar: flux.clone(),
-                boxcar_variance: flux.clone(),
-                sky: flux.clone(),
-                flags: vec![0; n],
-                wavelength,
-                flux,
-                blaze,
-            }
-        };
-        for (n, width) in [(200, 0.03), (100, 0.06)] {
-            let density = OrderDensity::new(&light(n, width), "g", 30.0, 0.1);
-            assert!(density.flux.iter().all(|f| (f - 70.0).abs() < 1e-9));
-            let relative = density.variance[50].sqrt() / density.flux[50];
-            assert!((relative - 1.0 / light(n, width).flux[50].sqrt()).abs() < 1e-12);
+        for (n, bin) in [(200, 1.0), (100, 2.0)] {
+            let spectrum = light(n, bin);
+            let density = OrderDensity::new(&spectrum, "g", 30.0, 0.02);
+            let good: Vec<f64> = (0..n).filter(|k| density.flags[*k] == 0).map(|k| density.flux[k]).collect();
+            assert!(good.len() > n / 2 && good.iter().all(|f| (f / 70.0 - 1.0).abs() < 1e-3));
+            let relative = density.variance[n / 2].sqrt() / density.flux[n / 2];
+            assert!((relative - 1.0 / spectrum.flux[n / 2].sqrt()).abs() < 1e-12);
         }
-        let density = OrderDensity::new(&light(200, 0.03), "g", 30.0, 0.5);
-        assert!(density.flags[0] == flags::UNLIT && density.flux[0].is_nan());
+    }
+
+    #[test]
+    fn samples_without_lamp_or_value_are_flagged() {
+        let density = OrderDensity::new(&light(200, 1.0), "g", 30.0, 0.5);
+        assert!(density.flags[0] == flags::UNLIT && density.flux[0].is_nan() && density.flags[90] == 0);
         let [first, last] = density.range().unwrap();
-        assert!((first - 502.995).abs() < 0.04 && (last - 505.985).abs() < 1e-9);
-        let mut broken = light(200, 0.03);
-        broken.flux[7] = f64::NAN;
-        assert_eq!(OrderDensity::new(&broken, "g", 30.0, 0.1).flags[7], flags::NO_DATA);
+        assert!(first > 500.2 && last > first && last < 508.0);
+        let mut broken = light(200, 1.0);
+        broken.flux[90] = f64::NAN;
+        broken.blaze[91] = f64::NAN;
+        let density = OrderDensity::new(&broken, "g", 30.0, 0.02);
+        assert_eq!((density.flags[90], density.flags[91]), (flags::NO_DATA, flags::UNLIT));
+        assert_eq!(OrderDensity::new(&OrderSpectrum::default(), "g", 30.0, 0.02).range(), None);
     }
 }

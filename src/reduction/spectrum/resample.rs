@@ -56,6 +56,12 @@ impl Grid {
         self.edges.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect()
     }
 
+    /// Bin that this wavelength lies in.
+    pub fn bin(&self, wavelength: f64) -> Option<usize> {
+        let above = self.edges.partition_point(|edge| *edge <= wavelength);
+        above.checked_sub(1).filter(|bin| *bin < self.len())
+    }
+
     /// Bins that this range of wavelengths touches.
     pub fn bins(&self, [from, to]: [f64; 2]) -> std::ops::Range<usize> {
         let first = self.edges.partition_point(|edge| *edge <= from).saturating_sub(1);
@@ -163,6 +169,29 @@ impl Resampling {
                     if product > 0.0 { product * v } else { 0.0 }
                 });
                 covariance.add(k, distance, shared.sum());
+            }
+        }
+        covariance
+    }
+
+    /// Covariance of the bins from that of the samples, where these are not independent.
+    pub fn propagated(&self, samples: &BandedCovariance) -> BandedCovariance {
+        let mut covariance = BandedCovariance::zero(self.rows.len());
+        let reach = samples.diagonals().len();
+        for (k, row) in self.rows.iter().enumerate() {
+            for (distance, other) in self.rows[k..].iter().enumerate() {
+                if other.first >= row.first + row.weights.len() + reach {
+                    break;
+                }
+                let mut sum = 0.0;
+                for (i, a) in row.weights.iter().enumerate().filter(|(_, a)| **a > 0.0) {
+                    for (j, b) in other.weights.iter().enumerate().filter(|(_, b)| **b > 0.0) {
+                        sum += a * b * samples.get(row.first + i, other.first + j);
+                    }
+                }
+                if sum != 0.0 {
+                    covariance.add(k, distance, sum);
+                }
             }
         }
         covariance

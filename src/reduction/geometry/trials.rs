@@ -1,0 +1,92 @@
+//! Seeded trials on the small spectrograph of [`super::tests`]: a map that is wrong never passes as proven, and what can be
+//! solved is solved. Full frames of the instrument are for `cargo bench --bench robustness`.
+
+use ndarray::Array2;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::map::GeometryMap;
+use super::solve::{ArcLine, Role, SolveOptions, solve};
+use super::tests::{SHAPE, distance, drawn, floor, options, pinholes, published};
+
+/// Farther than this from the truth anywhere, a map is wrong, pixels.
+const WRONG: f64 = 0.4;
+
+/// Lines as a lamp has them: without any order, so that no part of them looks like another.
+fn lamp() -> Vec<ArcLine> {
+    let mut random = Pcg64Mcg::seed_from_u64(3);
+    let mut lines: Vec<ArcLine> = Vec::new();
+    for map in &published().orders {
+        let [a, b] = map.limits;
+        let mut places: Vec<f64> = Vec::new();
+        while places.len() < 28 {
+            let place = random.random_range(0.01..0.99);
+            if places.iter().all(|other| (other - place).abs() > 0.008) {
+                places.push(place);
+            }
+        }
+        places.sort_by(f64::total_cmp);
+        lines.extend(places.into_iter().map(|place| {
+            let wavelength = a + (b - a) * place;
+            ArcLine { order: map.order, wavelength, role: Role::Certain, landmark: true }
+        }));
+    }
+    lines
+}
+
+/// A frame with its truth.
+struct Trial {
+    truth: GeometryMap,
+    image: Array2<f32>,
+    floor: Array2<f32>,
+}
+
+/// A format that has moved by this much, turned and stretched a little, of which this share of the lines is missing, on a
+/// detector with this share of bad pixels, half of which are known.
+fn trial(seed: u64, reach: [f64; 2], missing: f64, bad: f64) -> Trial {
+    let mut random = Pcg64Mcg::seed_from_u64(seed);
+    let mut moved = || random.random_range(reach[0]..reach[1]) * if random.random::<bool>() { 1.0 } else { -1.0 };
+    let (dx, dy) = (moved(), moved());
+    let bend = random.random_range(-0.002..0.002);
+    let truth = GeometryMap {
+        orders: published().orders.iter().map(|map| map.moved([dx, bend, -bend], [dy, bend, bend])).collect(),
+    };
+    let shining: Vec<ArcLine> = lamp().into_iter().filter(|_| random.random::<f64>() >= missing).collect();
+    let (mut image, mut floor) = (drawn(&truth, &shining, &pinholes(0.0), seed), floor());
+    for at in ndarray::indices(SHAPE) {
+        if random.random::<f64>() < bad {
+            image[at] = if random.random::<bool>() { 0.0 } else { random.random_range(100.0..60_000.0) };
+            if random.random::<bool>() {
+                floor[at] = f32::INFINITY;
+            }
+        }
+    }
+    Trial { truth, image, floor }
+}
+
+/// The distance of the map that is found from the truth, or nothing when the frame is refused.
+fn found(trial: &Trial, options: &SolveOptions) -> Option<f64> {
+    let (image, floor) = (trial.image.view(), trial.floor.view());
+    let solved = solve(image, floor, &lamp(), &pinholes(0.0), &published(), &published(), options).ok()?;
+    Some(distance(&trial.truth, &solved.fit.map, &[-5.5, 0.0, 5.5]))
+}
+
+#[test]
+fn what_is_wrong_within_reason_is_solved_and_never_wrongly() {
+    let trials = 12;
+    let ends: Vec<Option<f64>> = (0..trials)
+        .map(|k| found(&trial(k, [0.0, 6.0], 0.1 * (k % 5) as f64, 0.01 * (k % 3) as f64), &options()))
+        .collect();
+    let solved = ends.iter().flatten().count();
+    assert!(ends.iter().flatten().all(|worst| *worst < WRONG), "{ends:?}");
+    assert!(solved + 1 >= trials as usize, "{solved} of {trials}: {ends:?}");
+}
+
+#[test]
+fn a_mirrored_frame_is_refused() {
+    for seed in 30..32 {
+        let mut trial = trial(seed, [0.0, 1.0], 0.0, 0.0);
+        trial.image.invert_axis(ndarray::Axis(0));
+        assert_eq!(found(&trial, &options()), None);
+    }
+}
