@@ -101,8 +101,8 @@ fn middle(strip: &Strip) -> Option<Vec<f64>> {
             out[r] = value;
             // rows without the middle of the slit, between two that have it
             let from = out[before];
-            for k in before + 1..r {
-                out[k] = from + (value - from) * (k - before) as f64 / (r - before) as f64;
+            for (k, cell) in out.iter_mut().enumerate().take(r).skip(before + 1) {
+                *cell = from + (value - from) * (k - before) as f64 / (r - before) as f64;
             }
             before = r;
         }
