@@ -104,9 +104,9 @@ fn piece(knots: &[f64], i: usize) -> [[f64; 4]; 4] {
         let mut weights = [0.0; 4];
         weights[k] = 1.0;
         let mut factorial = 1.0;
-        for order in 0..4usize {
+        for (order, coefficient) in cubic.iter_mut().enumerate() {
             let d = DEGREE - order;
-            cubic[order] = (0..=d).map(|j| weights[j] * values[d][j]).sum::<f64>() / factorial;
+            *coefficient = (0..=d).map(|j| weights[j] * values[d][j]).sum::<f64>() / factorial;
             factorial *= (order + 1) as f64;
             if d > 0 {
                 let mut next = [0.0; 4];

@@ -20,6 +20,9 @@ pub mod line_tables;
 pub mod mbias;
 pub mod mdark;
 pub mod mflat;
+pub mod nod;
+pub mod nod_groups;
+pub mod nod_qc;
 pub mod on_sky;
 pub mod order_centres;
 pub mod order_table;
@@ -51,6 +54,10 @@ pub fn all() -> &'static [&'static dyn Recipe] {
         &spat_solution::SpatialSolution,
         &stare::Stare,
         &stare::StareStandard,
+        &nod::NOD,
+        &nod::NOD_STANDARD,
+        &nod::OFFSET,
+        &nod::OFFSET_STANDARD,
     ]
 }
 

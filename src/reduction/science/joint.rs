@@ -255,3 +255,94 @@ pub struct Residual {
     /// What is left, in units of that noise.
     pub value: f64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Scene, line};
+    use super::*;
+    use crate::reduction::flags;
+
+    const ROWS: usize = 600;
+    const SCALE: f64 = 3.6;
+
+    fn options(turns: usize) -> JointOptions {
+        JointOptions {
+            sky: SkyOptions::default(),
+            cosmic: CosmicOptions::default(),
+            shift: Some(ShiftOptions { search: 4.0, width: 3.6, blur: 0.6, least_signal: 8.0 }),
+            search: SearchOptions::default(),
+            extract: ExtractOptions::default(),
+            prior: TracePrior::straight(600.0),
+            turns,
+        }
+    }
+
+    /// Lines of the sky lie `shift` rows off; a star of `electrons` per row stands at 0.7 arcsec.
+    fn exposed(shift: f64, electrons: f64, seed: u64) -> (Vec<Strip>, Vec<SkyLine>) {
+        let scene = Scene { shape: (ROWS, 50), seed: Some(seed), ..Scene::small() };
+        let rows: Vec<f64> = (0..18).map(|k| 25.0 + 31.7 * f64::from(k) + 4.0 * f64::from(k % 3)).collect();
+        let light = |u: f64, s: f64| {
+            let lines: f64 = rows.iter().map(|row| 900.0 * line(u - row - shift, 3.6, 0.6)).sum();
+            let profile = (-0.5 * ((s - 0.7) / 0.4f64).powi(2)).exp() / (0.4 * 2.506_628_3) / SCALE;
+            50.0 + lines + electrons * profile
+        };
+        let list = rows.iter().map(|row| SkyLine { wavelength: scene.wavelength(*row), photons: 1.0 }).collect();
+        (vec![scene.strip(&light)], list)
+    }
+
+    #[test]
+    fn spectra_have_the_errors_that_they_claim() {
+        for (electrons, seed) in [(60.0, 3), (2000.0, 4), (30_000.0, 5)] {
+            let (strips, list) = exposed(0.0, electrons, seed);
+            let joint = reduce(strips, &list, &options(2));
+            assert_eq!(joint.sources.len(), 1, "{:?}", joint.missing);
+            assert!((joint.sources[0].position - 0.7).abs() < 0.15);
+            let spectrum = &joint.orders[0].extracted.as_ref().unwrap().spectra[0];
+            let good = (10..spectrum.len() - 10).filter(|k| spectrum.flags[*k] == 0);
+            let pulls: Vec<f64> = good.map(|k| (spectrum.flux[k] - electrons) / spectrum.variance[k].sqrt()).collect();
+            let n = pulls.len() as f64;
+            let mean = pulls.iter().sum::<f64>() / n;
+            let width = (pulls.iter().map(|pull| (pull - mean).powi(2)).sum::<f64>() / n).sqrt();
+            // 580 samples: 3 % of the width; the mean is that of a profile which is found from the same data
+            assert!(n > 500.0 && (0.91..1.10).contains(&width) && mean.abs() < 0.2, "{electrons}: {n} {mean} {width}");
+        }
+    }
+
+    #[test]
+    fn lines_give_every_pixel_its_wavelength_back() {
+        let (strips, list) = exposed(1.3, 500.0, 6);
+        let scene = Scene { shape: (ROWS, 50), ..Scene::small() };
+        let joint = reduce(strips, &list, &options(2));
+        let strip = &joint.orders[0].strip;
+        for (at, wavelength) in strip.wavelength.indexed_iter().filter(|(at, _)| strip.usable(*at)) {
+            let row = scene.row_at_middle(at.0 as f64, f64::from(strip.slit[at])) - 1.3;
+            assert!((wavelength - scene.wavelength(row)).abs() < 0.05 * 0.04, "{at:?}");
+        }
+        assert!(joint.shift.is_some_and(|shift| shift.is_significant()));
+    }
+
+    #[test]
+    fn rays_are_flagged_and_do_not_change_the_spectrum() {
+        let (mut strips, list) = exposed(0.0, 20_000.0, 7);
+        let clean = reduce(strips.clone(), &list, &options(2));
+        let trace = strips[0].slit.row(0).iter().position(|s| (*s - 0.7).abs() < 0.15).unwrap();
+        let hits: Vec<(usize, usize)> = (0..50).map(|k| (11 * k + 20, trace - 8 + k % 17)).collect();
+        hits.iter().for_each(|at| strips[0].value[*at] += 2000.0);
+        let hit = reduce(strips, &list, &options(2));
+        let strip = &hit.orders[0].strip;
+        let found = hits.iter().filter(|at| strip.flags[**at] & flags::COSMIC_RAY != 0).count();
+        assert!(found >= 49, "{found} of {}", hits.len());
+        let sum = |joint: &Joint| joint.orders[0].extracted.as_ref().unwrap().spectra[0].flux.iter().sum::<f64>();
+        assert!((sum(&hit) / sum(&clean) - 1.0).abs() < 2e-3, "{} {}", sum(&hit), sum(&clean));
+    }
+
+    #[test]
+    fn without_a_source_there_is_a_sky_and_a_reason() {
+        let (strips, list) = exposed(0.0, 0.0, 8);
+        let joint = reduce(strips, &list, &options(2));
+        assert!(joint.sources.is_empty() && joint.missing.is_some());
+        assert!(joint.orders[0].extracted.is_none() && joint.orders[0].sources.iter().all(|light| *light == 0.0));
+        let worst = joint.orders[0].residuals().map(|residual| residual.value.abs()).fold(0.0, f64::max);
+        assert!(worst < 6.5, "{worst}");
+    }
+}

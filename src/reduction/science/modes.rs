@@ -23,6 +23,10 @@ const UNKNOWNS: usize = ALONG * (LIGHTING + SCATTERED + LEAN);
 const LIGHTING_PRIOR: f64 = 0.03;
 const LEAN_PRIOR: f64 = 0.06;
 
+/// Squared signal to noise below which only one row in [`THINNED`] is used.
+const FAINT: f64 = 4.0;
+const THINNED: usize = 4;
+
 /// Change of the sky along the slit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Modes {
@@ -113,11 +117,17 @@ pub(super) fn fit(pixels: &[Pixel], spline: &Spline, rows: usize) -> (Modes, Lea
     let mut modes = Modes::none(rows as usize);
     let mut lean = Lean { rows, terms: [[0.0; LEAN]; ALONG] };
     let mut sums = NormalSums::new(UNKNOWNS);
-    let mut level = 0.0;
+    let (mut level, mut used) = (0.0, 0.0f64);
     for pixel in pixels.iter().filter(|pixel| !pixel.out) {
         let (sky, slope) = spline.with_slope(pixel.u);
+        // a pixel that shows little light says little: a part of them is enough
+        let faint = (sky * sky + slope * slope) * pixel.weight < FAINT;
+        if faint && !(pixel.u as usize).is_multiple_of(THINNED) {
+            continue;
+        }
         let sigma = pixel.weight.sqrt();
         level += sky.abs();
+        used += 1.0;
         let along = along(pixel.slit);
         let across = across::<4>(pixel.u, rows);
         let mut row = [0.0; UNKNOWNS];
@@ -132,7 +142,7 @@ pub(super) fn fit(pixels: &[Pixel], spline: &Spline, rows: usize) -> (Modes, Lea
         }
         sums.add(&row, (pixel.value - sky) * sigma);
     }
-    let scattered_prior = 1.0 + 0.1 * level / pixels.len().max(1) as f64;
+    let scattered_prior = 1.0 + 0.1 * level / used.max(1.0);
     let counts = [(LIGHTING, LIGHTING_PRIOR), (SCATTERED, scattered_prior), (LEAN, LEAN_PRIOR)];
     let priors = counts.into_iter().flat_map(|(terms, prior)| std::iter::repeat_n(prior, ALONG * terms));
     for (k, prior) in priors.enumerate() {

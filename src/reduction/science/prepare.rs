@@ -228,8 +228,9 @@ mod tests {
         let sum = summed(&[clean.clone(), hit, clean.clone()], 5.0).unwrap();
         assert_eq!((sum.value[(0, 0)], sum.exptime), (3.0 * clean.value[(0, 0)], 180.0));
         assert!((sum.value[(1, 2)] - sum.value[(0, 0)]).abs() < 1e-2);
-        // two of three: the variance of the scaled sum is 3/2 that of three
-        let variance = |at| sum.variance(at, f64::from(sum.value[at]));
+        // two of three: the variance of the scaled sum is 3/2 that of three, but for the response, which they share
+        let variance =
+            |at| sum.variance(at, f64::from(sum.value[at])) - f64::from(sum.flat[at] * sum.value[at].powi(2));
         assert!((variance((1, 2)) / variance((0, 0)) - 1.5).abs() < 0.01);
         assert!(summed(&[], 5.0).is_none());
     }

@@ -37,14 +37,14 @@ impl Rows {
 
     /// Wavelength at the middle of the slit of a row with its fraction, nm; beyond the ends the last two rows continue.
     pub fn wavelength(&self, row: f64) -> f64 {
-        let i = (row.floor().max(0.0) as usize).min(self.middle.len() - 2);
+        let i = (row.max(0.0) as usize).min(self.middle.len() - 2);
         let (low, high) = (self.middle[i], self.middle[i + 1]);
         low + (high - low) * (row - i as f64)
     }
 
     /// Wavelength per row, nm, negative where it falls.
     pub fn step(&self, row: f64) -> f64 {
-        let i = (row.floor().max(0.0) as usize).min(self.middle.len() - 2);
+        let i = (row.max(0.0) as usize).min(self.middle.len() - 2);
         self.middle[i + 1] - self.middle[i]
     }
 
@@ -101,8 +101,8 @@ fn middle(strip: &Strip) -> Option<Vec<f64>> {
             out[r] = value;
             // rows without the middle of the slit, between two that have it
             let from = out[before];
-            for k in before + 1..r {
-                out[k] = from + (value - from) * (k - before) as f64 / (r - before) as f64;
+            for (k, cell) in out.iter_mut().enumerate().take(r).skip(before + 1) {
+                *cell = from + (value - from) * (k - before) as f64 / (r - before) as f64;
             }
             before = r;
         }

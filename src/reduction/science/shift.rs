@@ -241,17 +241,16 @@ impl Window {
         }
         // eliminate level and slope
         for k in 0..2 {
-            let pivot = m[k][k];
+            let (row, right) = (m[k], v[k]);
+            let pivot = row[k];
             if pivot.is_nan() || pivot <= 0.0 {
                 return None;
             }
-            square -= v[k] * v[k] / pivot;
+            square -= right * right / pivot;
             for i in k + 1..3 {
                 let factor = m[i][k] / pivot;
-                for j in k..3 {
-                    m[i][j] -= factor * m[k][j];
-                }
-                v[i] -= factor * v[k];
+                m[i].iter_mut().zip(row).skip(k).for_each(|(cell, above)| *cell -= factor * above);
+                v[i] -= factor * right;
             }
         }
         if m[2][2].is_nan() || m[2][2] <= 0.0 {

@@ -75,6 +75,9 @@ pub(super) struct Pixel {
     pub(super) weight: f64,
     /// Left out.
     pub(super) out: bool,
+    /// What the slit makes of the sky here: factor and offset, see [`Modes`].
+    factor: f64,
+    offset: f64,
     /// Light of sources.
     source: f64,
     floor: f32,
@@ -110,16 +113,19 @@ pub fn fit(
     let domain = [least, most];
     let dense = even_breaks(domain, finest);
     let mut modes = Modes::none(rows.len());
-    let mut spline = settle(&mut pixels, &dense, &modes, options, options.rounds)?;
+    let mut spline = settle(&mut pixels, &dense, options, options.rounds)?;
     for _ in 0..MODE_ROUNDS {
         let (found, lean) = modes::fit(&pixels, &spline, rows.len());
         modes = found;
         lean.apply(&mut rows.at, &strip.slit);
-        pixels.iter_mut().for_each(|pixel| pixel.u = lean.moved(pixel.u, pixel.slit));
-        spline = settle(&mut pixels, &dense, &modes, options, 1)?;
+        for pixel in &mut pixels {
+            pixel.u = lean.moved(pixel.u, pixel.slit);
+            (pixel.factor, pixel.offset) = (modes.factor(pixel.u, pixel.slit), modes.offset(pixel.u, pixel.slit));
+        }
+        spline = settle(&mut pixels, &dense, options, 1)?;
     }
-    let breaks = adapted(&pixels, domain, &spline, &modes, options)?;
-    let spline = settle(&mut pixels, &breaks, &modes, options, 2)?;
+    let breaks = adapted(&pixels, domain, &spline, options)?;
+    let spline = settle(&mut pixels, &breaks, options, 2)?;
     let left_out = pixels.iter().filter(|pixel| pixel.out).count();
     let model = model(strip, rows, &spline, &modes);
     Some(Sky { model, spline, modes, pixels: [pixels.len() - left_out, left_out] })
@@ -155,6 +161,8 @@ fn pixels(strip: &Strip, rows: &Rows, source: Option<&Array2<f32>>, hidden: &[[f
                 value,
                 weight: 0.0,
                 out: false,
+                factor: 1.0,
+                offset: 0.0,
                 source: light,
                 floor,
                 shot: 1.0 / response,
@@ -221,14 +229,13 @@ fn row_medians(pixels: &[Pixel], rows: usize) -> Vec<f64> {
 }
 
 /// Fit, reject and weigh anew until nothing changes any more.
-fn settle(pixels: &mut [Pixel], breaks: &[f64], modes: &Modes, options: &SkyOptions, rounds: usize) -> Option<Spline> {
+fn settle(pixels: &mut [Pixel], breaks: &[f64], options: &SkyOptions, rounds: usize) -> Option<Spline> {
     let basis = Cubics::new(breaks)?;
     for _ in 0..rounds.max(1) {
-        let found = solve(pixels, &basis, modes)?;
+        let found = solve(pixels, &basis)?;
         let mut changed = 0;
         for pixel in pixels.iter_mut() {
-            let sky = found.at(pixel.u);
-            let model = sky + modes.at(sky, pixel.u, pixel.slit);
+            let model = found.at(pixel.u) * pixel.factor + pixel.offset;
             let variance = pixel.variance(model, options.source_error);
             let out = (pixel.value - model).powi(2) > options.rejection * options.rejection * variance;
             changed += usize::from(out != pixel.out);
@@ -240,38 +247,31 @@ fn settle(pixels: &mut [Pixel], breaks: &[f64], modes: &Modes, options: &SkyOpti
         }
     }
     // the last judgement of pixels has its fit too
-    solve(pixels, &basis, modes)
+    solve(pixels, &basis)
 }
 
 /// A round that changes less than one pixel in so many is the last.
 const FEW: usize = 2000;
 
 /// One fit with the weights as they are.
-fn solve(pixels: &[Pixel], basis: &Cubics, modes: &Modes) -> Option<Spline> {
+fn solve(pixels: &[Pixel], basis: &Cubics) -> Option<Spline> {
     let mut sums = SplineSums::new(basis.clone());
     for pixel in pixels.iter().filter(|pixel| !pixel.out) {
-        let factor = modes.factor(pixel.u, pixel.slit);
-        let value = pixel.value - modes.offset(pixel.u, pixel.slit);
-        sums.add(pixel.u, value / factor, pixel.weight * factor * factor);
+        let value = (pixel.value - pixel.offset) / pixel.factor;
+        sums.add(pixel.u, value, pixel.weight * pixel.factor * pixel.factor);
     }
     sums.solve()
 }
 
 /// Knots as far apart as the sky allows: stretches where coarser knots contradict the dense fit are divided.
-fn adapted(
-    pixels: &[Pixel],
-    domain: [f64; 2],
-    dense: &Spline,
-    modes: &Modes,
-    options: &SkyOptions,
-) -> Option<Vec<f64>> {
+fn adapted(pixels: &[Pixel], domain: [f64; 2], dense: &Spline, options: &SkyOptions) -> Option<Vec<f64>> {
     let mut spacings = options.spacing.iter();
     let mut breaks = even_breaks(domain, *spacings.next()?);
     // stretches that still have to be looked at, by their first break
     let mut open: Vec<bool> = vec![true; breaks.len() - 1];
     let finest = options.spacing.last().copied().unwrap_or(1.0);
     for spacing in spacings {
-        let coarse = solve(pixels, &Cubics::new(&breaks)?, modes)?;
+        let coarse = solve(pixels, &Cubics::new(&breaks)?)?;
         let bad: Vec<bool> = breaks
             .windows(2)
             .zip(&open)
@@ -332,4 +332,118 @@ fn model(strip: &Strip, rows: &Rows, spline: &Spline, modes: &Modes) -> SkyModel
         model.variance[at] = (table[i] + (table[i + 1] - table[i]) * (place - i as f64)) as f32;
     }
     model
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{Scene, line};
+    use super::*;
+
+    const LINES: [(f64, f64); 5] = [(30.3, 800.0), (61.9, 9000.0), (66.4, 2500.0), (118.8, 300.0), (151.2, 40_000.0)];
+
+    fn lines(u: f64) -> f64 {
+        LINES.iter().map(|(row, peak)| peak * line(u - row, 3.6, 0.7)).sum()
+    }
+
+    fn star(slit: f64, total: f64, sigma: f64) -> f64 {
+        total / (sigma * 2.506_628) / 3.6 * (-0.5 * ((slit - 0.8) / sigma).powi(2)).exp()
+    }
+
+    /// Scatter and mean of residuals over their noise, on lines and between them; then those of the model alone over its own
+    /// error, all against the exact light.
+    fn judged(light: &dyn Fn(f64, f64) -> f64, sky: &Sky, strip: &Strip) -> [(f64, f64); 3] {
+        let scene = Scene { shape: strip.shape(), ..Scene::small() };
+        let mut sums = [(0.0, 0.0, 0.0f64); 3];
+        for (at, value) in strip.value.indexed_iter().filter(|(at, _)| strip.usable(*at)) {
+            let slit = f64::from(strip.slit[at]);
+            let u = scene.row_at_middle(at.0 as f64, slit);
+            let exact = light(u, slit);
+            let model = f64::from(sky.model.value[at]);
+            let residual = (f64::from(*value) - model) / strip.variance(at, exact).sqrt();
+            let own = (model - exact) / f64::from(sky.model.variance[at]).sqrt();
+            let kind = usize::from(lines(u) < 1.0);
+            for (k, x) in [(kind, residual), (2, own)] {
+                sums[k] = (sums[k].0 + 1.0, sums[k].1 + x, sums[k].2 + x * x);
+            }
+        }
+        sums.map(|(n, sum, squares)| ((squares / n).sqrt(), sum / n))
+    }
+
+    fn fitted(strip: &Strip, source: Option<&Array2<f32>>, hidden: &[[f32; 2]]) -> Sky {
+        fit(strip, &mut Rows::of(strip).unwrap(), source, hidden, &SkyOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn residuals_have_the_noise_of_the_pixels_on_lines_and_between() {
+        let light = |u: f64, s: f64| (40.0 + lines(u)) * (1.0 + 0.02 * s / 6.0);
+        let strip = Scene::small().strip(&light);
+        let sky = fitted(&strip, None, &[]);
+        let [(on, _), (between, mean), (own, _)] = judged(&light, &sky, &strip);
+        assert!(on < 1.15 && on > 0.9, "{on}");
+        assert!((0.95..1.03).contains(&between) && mean.abs() < 0.03, "{between} {mean}");
+        assert!(own < 1.6, "{own}");
+        // lit 2 % brighter at each end: 4 % from end to end
+        assert!((sky.modes.slope() - 0.04).abs() < 0.015, "{}", sky.modes.slope());
+    }
+
+    #[test]
+    fn an_empty_sky_stays_empty_without_a_clamp() {
+        let strip = Scene::small().strip(&|_, _| 0.0);
+        let sky = fitted(&strip, None, &[]);
+        let values: Vec<f64> = sky.model.value.iter().filter(|v| **v != 0.0).map(|v| f64::from(*v)).collect();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        assert!(mean.abs() < 0.15 && values.iter().any(|value| *value < 0.0), "{mean}");
+        // few knots where there is nothing: the error is far below that of a row of pixels
+        assert!(sky.spline.basis().len() < 45, "{}", sky.spline.basis().len());
+        let noise = 3.8 / 43f64.sqrt();
+        let error = f64::from(sky.model.variance[(100, 25)]).sqrt();
+        assert!(error < 0.6 * noise && error > 0.1 * noise, "{error} {noise}");
+    }
+
+    #[test]
+    fn a_known_source_is_no_sky_though_it_covers_a_third_of_the_slit() {
+        let light = |u: f64, _: f64| 40.0 + lines(u);
+        for total in [300.0, 200_000.0] {
+            let both = |u: f64, s: f64| light(u, s) + star(s, total, 0.9);
+            let strip = Scene::small().strip(&both);
+            let source = Scene { seed: None, ..Scene::small() }.strip(&|_, s| star(s, total, 0.9)).value;
+            let sky = fitted(&strip, Some(&source), &[]);
+            let (mut gained, mut given) = (0.0, 0.0);
+            for (at, light_of_star) in source.indexed_iter().filter(|(at, _)| strip.usable(*at)) {
+                gained += f64::from(strip.value[at] - sky.model.value[at]);
+                given += f64::from(*light_of_star);
+            }
+            let noise = strip.value.iter().map(|v| f64::from(v.max(0.0)) + 14.4).sum::<f64>().sqrt();
+            assert!((gained - given).abs() < 0.01 * given + 3.0 * noise, "{gained} {given} {noise}");
+        }
+    }
+
+    #[test]
+    fn lines_that_lean_otherwise_than_the_map_are_followed() {
+        let off = |s: f64| 0.1 * s / 6.0;
+        let light = |u: f64, s: f64| 40.0 + lines(u + off(s));
+        let strip = Scene::small().strip(&light);
+        let sky = fitted(&strip, None, &[]);
+        let [(on, _), _, _] = judged(&light, &sky, &strip);
+        assert!(on < 1.2, "{on}");
+    }
+
+    #[test]
+    fn rays_do_not_pull_and_too_few_pixels_have_no_sky() {
+        let light = |u: f64, _: f64| 40.0 + lines(u);
+        let mut strip = Scene::small().strip(&light);
+        for k in 0..60 {
+            strip.value[(3 * k + 5, 5 + (k * 7) % 40)] += 3000.0;
+            strip.value[(3 * k + 6, 5 + (k * 11) % 40)] -= 200.0;
+        }
+        let sky = fitted(&strip, None, &[]);
+        assert!(sky.pixels[1] > 100, "{:?}", sky.pixels);
+        let mut largest = 0.0f64;
+        for row in (5..195).filter(|row| lines(*row as f64) < 0.5 && lines(*row as f64 + 1.0) < 0.5) {
+            largest = largest.max((f64::from(sky.model.value[(row, 25)]) - light(row as f64, 0.0)).abs());
+        }
+        assert!(largest < 8.0, "{largest}");
+        strip.flags.fill(crate::reduction::flags::HOT);
+        assert!(fit(&strip, &mut Rows::of(&strip).unwrap(), None, &[], &SkyOptions::default()).is_none());
+    }
 }

@@ -24,6 +24,8 @@ const INNER: [f64; 2] = [2.0, 4.2];
 /// Largest error of the middle of the slit that still is a measurement, unbinned pixels.
 const LARGEST_ERROR: f64 = 0.25;
 
+/// Error of the flat's ends, which are known to a cell, unbinned pixels.
+const ENDS_ERROR: f64 = 0.1;
 /// Fewest cells of an end that must be seen.
 const LEAST_SEEN: f64 = 6.0;
 
@@ -97,7 +99,8 @@ pub fn find(strips: &[(&Strip, &Rows)], lit: [f64; 2]) -> Option<SlitShift> {
         .par_iter()
         .map(|(strip, rows)| {
             let mut cells = Cells::default();
-            cells.add(strip, rows, lit);
+            // pixels differ in size from order to order, and so does the blur of the flat's ends in arcsec
+            cells.add(strip, rows, self::lit(std::slice::from_ref(*strip)).unwrap_or(lit));
             cells
         })
         .collect();
@@ -172,7 +175,7 @@ impl Cells {
         }
         let [low, high] = self.ends.each_ref().map(|cells| length(cells, level));
         let ((low, low_error), (high, high_error)) = (low?, high?);
-        let error = 0.5 * low_error.hypot(high_error);
+        let error = (0.5 * low_error.hypot(high_error)).hypot(ENDS_ERROR);
         (error < LARGEST_ERROR).then_some(SlitShift { pixels: 0.5 * (high - low), error })
     }
 }
