@@ -217,7 +217,14 @@ impl Stage {
             });
         }
         let catg = if conditions.arm == Arm::Vis { "MASTER_BIAS" } else { "MASTER_DARK" };
-        Ok(MasterImage { catg: catg.to_string(), value, variance, flags: known, ron: Some(camera.ron) })
+        Ok(MasterImage {
+            catg: catg.to_string(),
+            value,
+            variance,
+            flags: known,
+            ron: Some(camera.ron),
+            exptime: Some(exptime),
+        })
     }
 }
 

@@ -98,6 +98,8 @@ pub struct PathsConfig {
     pub reduced: PathBuf,
     /// SOF files; empty for `<work>/sof`.
     pub sof: PathBuf,
+    /// Tree of pictures; empty for `<work>/qc`.
+    pub qc: PathBuf,
 }
 
 /// Rules that replace the built-in ones; an empty path keeps those.
@@ -172,6 +174,8 @@ pub struct AssociationConfig {
 pub struct SchedulerConfig {
     /// Recipes side by side.
     pub jobs: usize,
+    /// Whether a page of pictures is drawn of every reduction.
+    pub pictures: bool,
     /// Threads for pixels, 0 for one per processor.
     pub pixel_threads: usize,
     /// Memory for concurrent recipes, 0 for automatic.
@@ -333,6 +337,8 @@ pub struct Workspace {
     pub reduced: PathBuf,
     /// SOF files.
     pub sof: PathBuf,
+    /// Tree of pictures.
+    pub qc: PathBuf,
     /// One JSON file that is renewed while the daemon is alive.
     pub heartbeat: PathBuf,
     /// Address, port and pid of the running daemon.
@@ -351,6 +357,7 @@ impl Workspace {
             scratch: root.join("scratch"),
             reduced: or(&paths.reduced, "reduced"),
             sof: or(&paths.sof, "sof"),
+            qc: or(&paths.qc, "qc"),
             heartbeat: root.join("heartbeat.json"),
             daemon: root.join("daemon.json"),
             root,

@@ -20,6 +20,7 @@ use crate::quality::{Limits, LimitsError};
 use crate::recipes::RecipeError;
 use crate::scheduler::book::RecipeBook;
 use crate::scheduler::executor::Executor;
+use crate::scheduler::gallery::Gallery;
 use crate::scheduler::store::{self, StoreError};
 use crate::scheduler::{Recipients, Scheduler, SchedulerError};
 use crate::service::ServiceError;
@@ -237,6 +238,7 @@ impl Engine {
             policy: config.association.policy,
             recipients,
             boot_id: boot_id.clone(),
+            gallery: Gallery::new(config.scheduler.pictures.then(|| workspace.qc.clone())),
         };
         scheduler.reconcile().await?;
         let known_rules = catalogue.facts().await?.into_iter().find(|fact| fact.name == "rules").map(|fact| fact.value);
@@ -252,7 +254,12 @@ impl Engine {
     /// An ingest task on the configured raw roots. What we write ourselves is never taken for raw data.
     pub fn ingest(&self) -> Ingest {
         let existing = self.mode == Mode::Existing;
-        let ours = [self.workspace.root.clone(), self.workspace.reduced.clone(), self.workspace.sof.clone()];
+        let ours = [
+            self.workspace.root.clone(),
+            self.workspace.reduced.clone(),
+            self.workspace.sof.clone(),
+            self.workspace.qc.clone(),
+        ];
         let archives = self.config.archives().into_iter().map(|archive| archive.path);
         let (roots, config) = (self.config.paths.raw.clone(), self.config.ingest.clone());
         Ingest::new(self.catalogue.clone(), self.classification.clone(), roots, config, existing)

@@ -14,6 +14,7 @@ use super::d2_flat::D2_FLAT;
 use super::lamp::{self, Below, FlatRules, Flats, LampLimits, LampMean, Lamps, Noise};
 use super::order_centres::clamped;
 use super::order_table::{self, OrderRow};
+use super::pages;
 use super::parameters::{check_ranges, typed};
 use super::stitch;
 use super::tables::{Column, Table};
@@ -497,7 +498,16 @@ fn finish(
         table("ORDER_TAB", Some("OLOC"), "", order_tables),
         table("BLAZE_TAB", None, "_BLAZE_TABLE", vec![blaze_table]),
     ];
-    Ok(RecipeOutput { products, tables, qc, rejected, remarks, ..RecipeOutput::default() })
+    let shown = pages::flat::Shown {
+        arm: flats.arm,
+        light: qth.mean.value.view(),
+        rows: &rows,
+        products: &products,
+        tables: &tables,
+        cells: &flat.scattered.cells,
+    };
+    let pages = vec![pages::flat::page(&shown)];
+    Ok(RecipeOutput { products, tables, qc, rejected, remarks, pages, ..RecipeOutput::default() })
 }
 
 /// Distance of the rows of the table of the lamp's light, unbinned pixels.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::contract::{ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput};
 use super::lamp::{self, FlatRules, Flats, LampLimits, Lamps};
 use super::order_table::{self, OrderRow};
+use super::pages;
 use super::parameters::{check_ranges, typed};
 use crate::instrument::FrameMeta;
 use crate::instrument::format::SpectralFormat;
@@ -175,6 +176,7 @@ impl Recipe for OrderCentres {
                 ));
             }
         }
+        let pages = vec![pages::orders::page(flats.arm, lamp.mean.value.view(), &traces, &guesses)];
         let rows: Vec<OrderRow> = traces
             .iter()
             .map(|trace| OrderRow {
@@ -193,7 +195,7 @@ impl Recipe for OrderCentres {
         qc.extend(lamp::temperature_qc(&metas));
         // the reference pipeline writes this PRO TECH
         let table = ProductTable::new("ORDER_TAB", "ECHELLE,SLIT", "", tables, lamp.used.len());
-        Ok(RecipeOutput { tables: vec![table], qc, rejected, remarks, ..RecipeOutput::default() })
+        Ok(RecipeOutput { tables: vec![table], qc, rejected, remarks, pages, ..RecipeOutput::default() })
     }
 }
 

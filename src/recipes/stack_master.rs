@@ -7,6 +7,7 @@ use ndarray::{Array2, Zip};
 
 use super::contract::{ProductImage, RawFrame, RecipeError, RecipeInput, RecipeOutput, RejectedFrame};
 use super::inputs::{SetRules, check_set};
+use super::pages;
 use super::parameters::StackParameters;
 use crate::instrument::{Arm, Detector, FrameMeta};
 use crate::numerics::robust::median_f64;
@@ -339,6 +340,8 @@ impl Master {
     /// Products and remarks, with the metrics given.
     pub fn finish(self, kind: MasterKind, qc: Vec<QcMetric>) -> RecipeOutput {
         let n_combined = self.metas.len();
+        let arm = self.metas.first().map_or(Arm::Vis, |meta| meta.arm);
+        let pages = vec![pages::stack::page(&self, arm, kind.exposed)];
         let Stacked { value, variance, flags, .. } = self.stacked;
         // fresh pages for a plane cost more than filling it
         let mut bad = self.spare;
@@ -353,6 +356,6 @@ impl Master {
             ProductImage::new(kind.catg, "", "electron", value, Some(variance), flags, n_combined),
             ProductImage::new("BP_MAP", "_BPMAP", "", bad, None, bits, n_combined),
         ];
-        RecipeOutput { products, qc, rejected: self.rejected, remarks: self.remarks, ..RecipeOutput::default() }
+        RecipeOutput { products, qc, rejected: self.rejected, remarks: self.remarks, pages, ..RecipeOutput::default() }
     }
 }

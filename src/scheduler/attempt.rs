@@ -170,7 +170,7 @@ pub fn store(
 ) -> Result<Vec<NewProduct>, AttemptError> {
     let Some(first) = order.raw.first() else { return Ok(Vec::new()) };
     let night = Night::of(first.meta.date_obs).to_string();
-    let folder = format!("{night}/soxs-{}", order.recipe.replace('_', "-"));
+    let folder = folder(order);
     let scratch = workspace.scratch.join(scratch);
     let io = |source| StoreError::Io { operation: "making", path: scratch.clone(), source };
     if scratch.exists() {
@@ -199,6 +199,12 @@ pub fn store(
     store::write_text(&workspace.sof.join(format!("{}.sof", order.set_name)), &sof_text(order))?;
     tracing::info!(products = products.len(), verdict = reduced.verdict.as_str(), "products stored");
     Ok(products)
+}
+
+/// Folder of what an order gives, below a tree: `2026-03-10/soxs-mbias`.
+pub fn folder(order: &Order) -> String {
+    let night = order.raw.first().map_or(String::new(), |first| Night::of(first.meta.date_obs).to_string());
+    format!("{night}/soxs-{}", order.recipe.replace('_', "-"))
 }
 
 /// File name of a product: that of the set, or of the set under the product's own token, and the product's suffix.

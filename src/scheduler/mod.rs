@@ -10,6 +10,7 @@
 pub mod attempt;
 pub mod book;
 pub mod executor;
+pub mod gallery;
 pub mod joblog;
 mod orphans;
 pub mod store;
@@ -24,6 +25,7 @@ use tracing::Instrument;
 
 use self::attempt::{AttemptError, Order, OrderedFile, OrderedFrame, OrderedMaster, Reduced};
 use self::executor::Executor;
+use self::gallery::{Gallery, Sheet};
 use self::store::StoreError;
 use crate::association::Rules;
 use crate::catalogue::jobs::{Job, JobChange};
@@ -88,6 +90,8 @@ pub struct Scheduler {
     pub recipients: Recipients,
     /// This start of the process.
     pub boot_id: String,
+    /// Where pictures are drawn.
+    pub gallery: Gallery,
 }
 
 impl Scheduler {
@@ -138,6 +142,7 @@ impl Scheduler {
                 tracing::warn!("stopping with jobs unfinished; the next start takes them back");
             }
         }
+        self.gallery.finish(Duration::from_secs_f64(self.config.drain_s)).await;
     }
 
     async fn start_jobs(&self, running: &mut JoinSet<()>) -> Result<(), SchedulerError> {
@@ -255,10 +260,11 @@ impl Scheduler {
             .executor
             .run(move || {
                 span.in_scope(|| {
-                    let reduced = attempt::reduce(&order, &limits)?;
+                    let mut reduced = attempt::reduce(&order, &limits)?;
                     let products = attempt::store(&order, &reduced, &workspace, &scratch, &keys)?;
                     let at_us = order.raw.first().map_or(0, |frame| frame.meta.date_obs.as_microsecond());
-                    Ok::<Outcome, AttemptError>(Outcome { reduced, products, at_us })
+                    let sheets = gallery::sheets(&order, &mut reduced);
+                    Ok::<Outcome, AttemptError>(Outcome { reduced, products, at_us, sheets })
                 })
             })
             .await;
@@ -271,7 +277,7 @@ impl Scheduler {
 
     /// Products, metrics, deliveries and the job's end: one transaction. The tree follows.
     async fn commit(&self, job: &Job, outcome: Outcome) -> Result<(), SchedulerError> {
-        let Outcome { reduced, products, at_us } = outcome;
+        let Outcome { reduced, products, at_us, sheets } = outcome;
         let failed_qc = reduced.verdict == Verdict::Fail;
         let archive_state = if failed_qc || self.recipients.gatekeeper { "held" } else { "queued" };
         let remarks = serde_json::to_string(&reduced.output.remarks)
@@ -308,6 +314,7 @@ impl Scheduler {
         tx.dirty_set(job.set_id).await?;
         tx.commit().await?;
         tracing::info!(state, products = products.len(), "job ended");
+        self.gallery.draw(sheets);
         for product in self.catalogue.products_of(job.id).await? {
             store::show(&self.workspace, &product)?;
         }
@@ -403,6 +410,8 @@ struct Outcome {
     products: Vec<NewProduct>,
     /// Start of the first exposure, microseconds UTC.
     at_us: i64,
+    /// To be drawn when the products are safe.
+    sheets: Vec<Sheet>,
 }
 
 /// A failed attempt in the form in which it is recorded.

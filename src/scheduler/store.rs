@@ -62,9 +62,14 @@ pub fn show(workspace: &Workspace, product: &StoredProduct) -> Result<(), StoreE
 
 /// Write a small text file whole.
 pub fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
+    write_whole(path, text.as_bytes())
+}
+
+/// Write a small file whole.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     make_folder_of(path)?;
     write_atomically::<StoreError>(path, &Placement::default(), |temporary| {
-        std::fs::write(temporary, text).map_err(io("writing", temporary))
+        std::fs::write(temporary, bytes).map_err(io("writing", temporary))
     })
 }
 
@@ -83,6 +88,7 @@ pub fn prepare(workspace: &Workspace) -> Result<(), StoreError> {
     remove_temporaries(&workspace.sof, 0);
     // <night>/<recipe>/
     remove_temporaries(&workspace.reduced, 2);
+    remove_temporaries(&workspace.qc, 2);
     Ok(())
 }
 
@@ -168,12 +174,15 @@ mod tests {
         let shown = workspace.reduced.join("2026-03-10/soxs-mbias");
         std::fs::create_dir_all(&shown).unwrap();
         let keep = [shown.join("a.fits"), workspace.sof.join("a.sof"), workspace.root.join(".mine")];
+        let pictures = workspace.qc.join("2026-03-10/soxs-mbias");
+        std::fs::create_dir_all(&pictures).unwrap();
         let remove = [
             shown.join(".a.fits.tmp-Ab12Cd34"),
             workspace.sof.join(".a.sof.tmp-Ab12Cd34"),
             workspace.root.join(".heartbeat.json.tmp-Ab12Cd34"),
             workspace.store.join("..probe.tmp-Ab12Cd34"),
             workspace.scratch.join("job-1"),
+            pictures.join(".a.png.tmp-Ab12Cd34"),
         ];
         for path in keep.iter().chain(&remove) {
             std::fs::write(path, "x").unwrap();

@@ -130,6 +130,7 @@ fn demo_config(mut config: Config, folder: &Path, raw: &Path) -> Config {
     config.paths.work = folder.join("work");
     config.paths.reduced = PathBuf::new();
     config.paths.sof = PathBuf::new();
+    config.paths.qc = PathBuf::new();
     config.ingest.settle_s = 0.5;
     config.ingest.incomplete_deadline_s = 4.0;
     config.association.template_grace_s = 5.0;

@@ -13,13 +13,14 @@ use crate::association::{Rules, names};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::daemon::{CheckedRules, DaemonError};
-use crate::fault::{Classified, FaultClass};
+use crate::fault::{Classified, FaultClass, chain};
 use crate::fits::{self, FitsError, Header, Placement, ScanLimits, write_atomically};
 use crate::instrument::Classification;
 use crate::products::{Product, ProductError, SofEntry, sof};
 use crate::quality::Verdict;
 use crate::recipes::{self, RecipeError};
 use crate::scheduler::attempt::{self, AttemptError, Order, OrderedFile, OrderedFrame, OrderedMaster, Reduced};
+use crate::scheduler::gallery;
 
 /// Arguments of `soxsd recipe`.
 #[derive(Clone, Debug, Args)]
@@ -39,15 +40,25 @@ pub struct RecipeArgs {
     /// A parameter of the recipe, for example rejection_sigma=6; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub parameters: Vec<String>,
+    /// Draw no page of pictures beside the products
+    #[arg(long)]
+    pub no_pictures: bool,
     /// Products and metrics as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Files that were written.
+struct Written {
+    products: Vec<PathBuf>,
+    pictures: Vec<PathBuf>,
 }
 
 /// What was made, for `--json`.
 #[derive(Serialize)]
 struct Made {
     products: Vec<PathBuf>,
+    pictures: Vec<PathBuf>,
     verdict: Verdict,
     qc: Vec<MadeMetric>,
     rejected: Vec<String>,
@@ -86,13 +97,21 @@ pub async fn recipe(mut config: Config, args: RecipeArgs) -> CliResult {
     let order = order(recipe.name(), parameters, &entries, &rules)?;
     let limits = Arc::new(rules.limits);
     let out = args.out.clone();
+    let draws = !args.no_pictures;
     let (order, reduced, written) = tokio::task::spawn_blocking(move || {
-        let reduced = attempt::reduce(&order, &limits).map_err(|error| match error {
+        let mut reduced = attempt::reduce(&order, &limits).map_err(|error| match error {
             // The wrong frames were given.
             AttemptError::Recipe(error @ RecipeError::Input { .. }) => usage(error.story()),
             error => engine_error(&error),
         })?;
-        let written = write_products(&order, &reduced, &out)?;
+        let mut written = Written { products: write_products(&order, &reduced, &out)?, pictures: Vec::new() };
+        for sheet in gallery::sheets(&order, &mut reduced).iter().filter(|_| draws) {
+            // the products are there: a picture that fails is only a remark
+            match gallery::write(&out, sheet) {
+                Ok(paths) => written.pictures.extend(paths),
+                Err(error) => reduced.output.remarks.push(format!("no picture: {}", chain(&error))),
+            }
+        }
         Ok::<_, CliError>((order, reduced, written))
     })
     .await
@@ -222,7 +241,7 @@ fn write_products(order: &Order, reduced: &Reduced, out: &Path) -> Result<Vec<Pa
     Ok(written)
 }
 
-fn tell(order: &Order, reduced: &Reduced, written: &[PathBuf], json: bool) -> Result<(), CliError> {
+fn tell(order: &Order, reduced: &Reduced, written: &Written, json: bool) -> Result<(), CliError> {
     let qc: Vec<MadeMetric> = reduced
         .qc
         .iter()
@@ -244,7 +263,8 @@ fn tell(order: &Order, reduced: &Reduced, written: &[PathBuf], json: bool) -> Re
         reduced.output.rejected.iter().map(|rejected| format!("{}: {}", rejected.data_id, rejected.reason)).collect();
     if json {
         return output::json(&Made {
-            products: written.to_vec(),
+            products: written.products.clone(),
+            pictures: written.pictures.clone(),
             verdict: reduced.verdict,
             qc,
             rejected,
@@ -276,7 +296,7 @@ fn tell(order: &Order, reduced: &Reduced, written: &[PathBuf], json: bool) -> Re
         output::print(&format!("{line}\n"))?;
     }
     output::print(&format!("{} of {} frames used\n", order.raw.len() - rejected.len(), order.raw.len()))?;
-    for path in written {
+    for path in written.products.iter().chain(&written.pictures) {
         output::print(&format!("{}\n", path.display()))?;
     }
     Ok(())

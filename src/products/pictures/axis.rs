@@ -36,6 +36,14 @@ impl Ruler {
         Some(Ruler { scale: axis.scale, ends, places })
     }
 
+    /// The same axis from zero, when it is linear and took its ends from data above zero.
+    pub fn standing(mut self, axis: &Axis) -> Ruler {
+        if axis.range.is_none() && self.scale == Scale::Linear && self.ends[1] > 0.0 {
+            self.ends[0] = self.ends[0].max(0.0);
+        }
+        self
+    }
+
     /// Where a value lies on the sheet; not finite for a value that the axis cannot show.
     pub fn place(&self, value: f64) -> f64 {
         let [low, high] = self.ends.map(|end| self.even(end));
@@ -111,7 +119,7 @@ fn tick_text(value: f64, step: f64, largest: f64) -> String {
     if value == 0.0 || value.abs() < 1e-9 * step {
         return "0".to_string();
     }
-    if largest >= 1e6 || largest < 1e-4 {
+    if !(1e-4..1e6).contains(&largest) {
         let power = largest.log10().floor() as i32;
         let unit = 10f64.powi(power);
         let decimals = (-(step / unit).log10().floor()).clamp(0.0, 6.0) as usize;

@@ -95,6 +95,32 @@ pub fn has_data(layer: &Layer) -> bool {
     }
 }
 
+/// How many points of a layer lie within a part of the sheet. The tops of bars count; an image does not.
+pub fn within(axes: &Axes, layer: &Layer, part: Frame) -> usize {
+    let is_in = |point: [f64; 2]| {
+        let [x, y] = axes.at(point);
+        (part.x..=part.right()).contains(&x) && (part.y..=part.bottom()).contains(&y)
+    };
+    match layer {
+        Layer::Line { points, .. } | Layer::Dots { points, .. } => points.iter().filter(|point| is_in(**point)).count(),
+        Layer::Band { points, .. } => {
+            points.iter().filter(|[x, low, high]| is_in([*x, *low]) || is_in([*x, *high])).count()
+        }
+        Layer::Values { points, .. } => points.iter().filter(|[x, y, _]| is_in([*x, *y])).count(),
+        Layer::Bars { edges, counts, .. } => {
+            // a bar fills the sheet from its top to the axis
+            let tops = edges.windows(2).zip(counts).filter(|(_, count)| **count > 0.0);
+            tops.filter(|(edge, count)| {
+                let [x, y] = axes.at([0.5 * (edge[0] + edge[1]), **count]);
+                (part.x..=part.right()).contains(&x) && y <= part.bottom()
+            })
+            .count()
+        }
+        Layer::Word { at, .. } => usize::from(is_in(*at)),
+        Layer::Image { .. } | Layer::Span { .. } | Layer::Level { .. } | Layer::Mark { .. } => 0,
+    }
+}
+
 fn image(scene: &mut Scene, axes: &Axes, thumbnail: &Thumbnail, x: [f64; 2], y: [f64; 2]) {
     let ([left, lower], [right, upper]) = (axes.at([x[0], y[0]]), axes.at([x[1], y[1]]));
     let Some(png) = super::raster::encode(thumbnail) else { return };
@@ -235,7 +261,8 @@ fn bars(scene: &mut Scene, axes: &Axes, edges: &[f64], counts: &[f64], ink: Ink)
 
 fn span(scene: &mut Scene, axes: &Axes, [from, to]: [f64; 2], name: &str) {
     let [left, right] = [from, to].map(|x| axes.x.place(x).clamp(axes.frame.x, axes.frame.right()));
-    if !(right > left) {
+    // a NaN is not wide either
+    if right.partial_cmp(&left) != Some(std::cmp::Ordering::Greater) {
         return;
     }
     scene.fill(Frame { x: left, w: right - left, ..axes.frame }, "#8a9099", 0.16);
@@ -260,10 +287,9 @@ fn word(scene: &mut Scene, axes: &Axes, at: [f64; 2], text: &str, ink: Ink) {
     }
     let [x, y] = axes.at(at);
     let overlay = ink == Ink::Overlay;
-    if overlay {
-        let width = text::length(text, 6.5) + 3.0;
-        scene.fill(Frame { x: x - 0.5 * width, y: y - 4.6, w: width, h: 8.4 }, "#101418", 0.62);
-    }
+    let width = text::length(text, 6.5) + 3.0;
+    let patch = Frame { x: x - 0.5 * width, y: y - 4.4, w: width, h: 8.2 };
+    scene.fill(patch, if overlay { "#101418" } else { "#ffffff" }, 0.78);
     let colour = if overlay { "#ffffff" } else { colour::ink(ink) };
     let font = Font { size: 6.5, colour, bold: true, anchor: Anchor::Middle };
     scene.text([x, y + 2.2], text, font, false);

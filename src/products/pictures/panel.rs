@@ -15,22 +15,46 @@ const TICK: Font = Font { size: 6.6, colour: SOFT, bold: false, anchor: Anchor::
 /// Length of a tick.
 const TICK_LENGTH: f64 = 2.6;
 
-/// Draw a panel into its place.
-pub fn draw(scene: &mut Scene, panel: &Panel, place: Frame) {
+/// The vertical axis of a panel, and the room at the left that its label and numbers need.
+struct Inset {
+    y: Option<Ruler>,
+    ticks: Vec<(f64, String)>,
+    left: f64,
+}
+
+impl Inset {
+    fn of(panel: &Panel, place: Frame) -> Inset {
+        let (top, bottom) = (place.y + 13.0, place.bottom() - if panel.x.bare { 4.0 } else { 22.0 });
+        let data = panel.layers.iter().flat_map(|layer| layer::reach(layer)[1].clone());
+        let mut y = Ruler::new(&panel.y, data, [bottom, top]);
+        if panel.layers.iter().any(|layer| matches!(layer, Layer::Bars { .. })) {
+            // bars stand on the axis
+            y = y.map(|ruler| ruler.standing(&panel.y));
+        }
+        let ticks = y.as_ref().map_or(Vec::new(), |ruler| ticks(&panel.y, ruler, 22.0));
+        let widest = ticks.iter().map(|(_, text)| length(&plain(text), TICK.size)).fold(8.0, f64::max);
+        let left = 12.0 + if panel.y.bare { 0.0 } else { widest + 4.0 };
+        Inset { y, ticks, left }
+    }
+}
+
+/// Room that a panel needs at the left of its axes, so that panels above each other can share the widest.
+pub fn room(panel: &Panel, place: Frame) -> f64 {
+    Inset::of(panel, place).left
+}
+
+/// Draw a panel into its place, its axes so far from the left.
+pub fn draw(scene: &mut Scene, panel: &Panel, place: Frame, left: f64) {
     let title = fitted(&panel.title, TITLE.size, place.w);
     scene.text([place.x, place.y + 8.0], &title, TITLE, false);
     let has_data = panel.layers.iter().any(layer::has_data);
-    let reach: Vec<[Vec<f64>; 2]> = panel.layers.iter().map(layer::reach).collect();
-    let data = |axis: usize| reach.iter().flat_map(move |both| both[axis].iter().copied());
-
+    let data = panel.layers.iter().flat_map(|layer| layer::reach(layer)[0].clone());
+    let Inset { y, ticks: y_ticks, .. } = Inset::of(panel, place);
     let (top, bottom) = (place.y + 13.0, place.bottom() - if panel.x.bare { 4.0 } else { 22.0 });
-    let y = Ruler::new(&panel.y, data(1), [bottom, top]);
-    let y_ticks = y.as_ref().map_or(Vec::new(), |ruler| ticks(&panel.y, ruler, 22.0));
-    let widest = y_ticks.iter().map(|(_, text)| length(&plain(text), TICK.size)).fold(8.0, f64::max);
-    let left = place.x + 12.0 + if panel.y.bare { 0.0 } else { widest + 4.0 };
+    let left = place.x + left;
     let right = place.right() - if panel.bar.is_some() { 38.0 } else { 6.0 };
     let frame = Frame { x: left, y: top, w: (right - left).max(10.0), h: (bottom - top).max(10.0) };
-    let x = Ruler::new(&panel.x, data(0), [frame.x, frame.right()]);
+    let x = Ruler::new(&panel.x, data, [frame.x, frame.right()]);
 
     let (Some(x), Some(y), true) = (x, y, has_data) else {
         scene.fill(frame, "#f4f5f6", 1.0);
@@ -54,7 +78,7 @@ pub fn draw(scene: &mut Scene, panel: &Panel, place: Frame) {
         let font = Font { size: 6.2, colour: SOFT, anchor: Anchor::End, bold: false };
         scene.text([frame.right(), place.y + 8.5], &format!("{outside} beyond the axis"), font, false);
     }
-    legend(scene, panel, frame);
+    legend(scene, panel, &axes);
     if let Some(bar) = &panel.bar {
         colour_bar(scene, bar, frame);
     }
@@ -117,8 +141,9 @@ fn labels(scene: &mut Scene, panel: &Panel, frame: Frame, place: Frame) {
     scene.text([place.x + 7.0, frame.y + 0.5 * frame.h], &panel.y.label, LABEL, true);
 }
 
-/// Names of layers, in one block in the corner with least data; layers of the same name share a line.
-fn legend(scene: &mut Scene, panel: &Panel, frame: Frame) {
+/// Names of layers, in one block in the corner with the fewest points; layers of the same name share a line.
+fn legend(scene: &mut Scene, panel: &Panel, axes: &Axes) {
+    let frame = axes.frame;
     let mut lines: Vec<(&str, &Layer)> = Vec::new();
     for layer in &panel.layers {
         let name = match layer {
@@ -135,15 +160,20 @@ fn legend(scene: &mut Scene, panel: &Panel, frame: Frame) {
     }
     let size = 6.4;
     let widest = lines.iter().map(|(name, _)| length(&plain(name), size)).fold(0.0, f64::max);
-    let block = Frame {
-        x: frame.right() - widest - 22.0,
-        y: frame.y + 3.0,
-        w: widest + 19.0,
-        h: 8.6 * lines.len() as f64 + 2.0,
-    };
-    if lines.is_empty() || block.w > 0.8 * frame.w || block.h > 0.8 * frame.h {
+    let (w, h) = (widest + 19.0, 8.6 * lines.len() as f64 + 2.0);
+    if lines.is_empty() || w > 0.8 * frame.w || h > 0.8 * frame.h {
         return;
     }
+    let corner = |right: bool, low: bool| Frame {
+        x: if right { frame.right() - w - 3.0 } else { frame.x + 3.0 },
+        y: if low { frame.bottom() - h - 3.0 } else { frame.y + 3.0 },
+        w,
+        h,
+    };
+    let corners = [corner(true, false), corner(false, false), corner(true, true), corner(false, true)];
+    let hidden = |block: &Frame| panel.layers.iter().map(|layer| layer::within(axes, layer, *block)).sum::<usize>();
+    // the first of equals
+    let Some(block) = corners.into_iter().min_by_key(hidden) else { return };
     scene.fill(block, "#ffffff", 0.82);
     for (k, (name, layer)) in lines.into_iter().enumerate() {
         let y = block.y + 5.4 + 8.6 * k as f64;
@@ -176,7 +206,7 @@ fn colour_bar(scene: &mut Scene, bar: &Bar, frame: Frame) {
     scene.outline(place, INK, 0.5);
     let axis = Axis::from_to("", bar.range[0], bar.range[1]);
     let Some(ruler) = Ruler::new(&axis, std::iter::empty(), [frame.bottom(), frame.y]) else { return };
-    for (value, text) in ruler.ticks(17.0) {
+    for (value, text) in ruler.ticks((frame.h / 7.0).max(17.0)) {
         let y = ruler.place(value);
         scene.stroke(&format!("M{} {}h2", number(place.right()), number(y)), INK, 0.5, "");
         scene.text([place.right() + 3.2, y + 2.2], &text, Font { anchor: Anchor::Start, size: 6.2, ..TICK }, false);
@@ -192,7 +222,8 @@ mod tests {
 
     fn drawn(panel: &Panel) -> String {
         let mut scene = Scene::new(300.0, 200.0);
-        draw(&mut scene, panel, Frame { x: 0.0, y: 0.0, w: 300.0, h: 200.0 });
+        let place = Frame { x: 0.0, y: 0.0, w: 300.0, h: 200.0 };
+        draw(&mut scene, panel, place, room(panel, place));
         scene.finish()
     }
 

@@ -54,7 +54,8 @@ pub fn render(svg: &str, title: &str) -> Result<(Vec<u8>, Vec<u8>), PictureError
         ..usvg::Options::default()
     };
     let tree = usvg::Tree::from_str(svg, &options).map_err(|error| PictureError::Scene(error.to_string()))?;
-    Ok((png(&tree)?, pdf(&tree, title)?))
+    let (png, pdf) = rayon::join(|| png(&tree), || pdf(&tree, title));
+    Ok((png?, pdf?))
 }
 
 fn png(tree: &usvg::Tree) -> Result<Vec<u8>, PictureError> {

@@ -4,7 +4,7 @@ use super::colour::{self, HAIR, INK, SOFT};
 use super::panel;
 use super::svg::{Anchor, Font, Frame, Scene};
 use super::text::{fitted, length, wrapped};
-use crate::quality::page::{GRID, MetricLine, Page};
+use crate::quality::page::{Cell, GRID, MetricLine, Page};
 
 /// A4 on its side.
 pub const SIZE: [f64; 2] = [842.0, 595.0];
@@ -36,17 +36,23 @@ pub fn scene(page: &Page) -> String {
 fn panels(scene: &mut Scene, page: &Page, area: Frame) {
     let rows = page.panels.iter().map(|panel| panel.cell.row + panel.cell.rows.max(1)).max().unwrap_or(1).max(1);
     let (wide, high) = ((area.w + GAP) / GRID as f64, (area.h + GAP) / rows as f64);
-    for one in &page.panels {
-        let cell = one.cell;
+    let place = |cell: Cell| {
         let column = cell.column.min(GRID - 1);
         let columns = cell.columns.clamp(1, GRID - column);
-        let place = Frame {
+        Frame {
             x: area.x + wide * column as f64,
             y: area.y + high * cell.row as f64,
             w: wide * columns as f64 - GAP,
             h: high * cell.rows.max(1) as f64 - GAP,
-        };
-        panel::draw(scene, one, place);
+        }
+    };
+    let places: Vec<Frame> = page.panels.iter().map(|one| place(one.cell)).collect();
+    let rooms: Vec<f64> = page.panels.iter().zip(&places).map(|(one, place)| panel::room(one, *place)).collect();
+    for (one, place) in page.panels.iter().zip(&places) {
+        // axes above each other are aligned
+        let column = page.panels.iter().zip(&rooms).filter(|(other, _)| other.cell.column == one.cell.column);
+        let left = column.map(|(_, room)| *room).fold(0.0, f64::max);
+        panel::draw(scene, one, *place, left);
     }
 }
 
@@ -55,11 +61,13 @@ fn head(scene: &mut Scene, page: &Page) {
     let title = Font { size: 15.0, colour: INK, bold: true, anchor: Anchor::Start };
     scene.text([MARGIN, MARGIN + 11.0], &fitted(&page.title, 15.0, 620.0), title, false);
     let soft = Font { size: 8.0, colour: SOFT, bold: false, anchor: Anchor::Start };
-    scene.text([MARGIN, MARGIN + 24.0], &fitted(&page.subtitle, 8.0, 640.0), soft, false);
+    scene.text([MARGIN, MARGIN + 24.0], &fitted(&page.subtitle, 8.0, 500.0), soft, false);
+    let right = Font { anchor: Anchor::End, ..soft };
+    scene.text([width - MARGIN, MARGIN + 26.0], &fitted(&page.name, 8.0, 300.0), right, false);
     if let Some(verdict) = page.verdict {
         let text = format!("QC {}", verdict.as_str());
         let wide = length(&text, 10.0) + 18.0;
-        let place = Frame { x: width - MARGIN - wide, y: MARGIN - 2.0, w: wide, h: 18.0 };
+        let place = Frame { x: width - MARGIN - wide, y: MARGIN - 4.0, w: wide, h: 18.0 };
         scene.pill(place, colour::verdict(verdict));
         let font = Font { size: 10.0, colour: "#ffffff", bold: true, anchor: Anchor::Middle };
         scene.text([place.x + 0.5 * wide, place.y + 12.6], &text, font, false);

@@ -20,11 +20,13 @@ use super::metric::Verdict;
 pub struct Page {
     /// Text between the stem of the set's name and the extension; empty for the only page of a recipe.
     pub suffix: String,
+    /// Name of the set that it belongs to, in the head. Recipes leave it empty; whoever named the set fills it.
+    pub name: String,
     /// What the page shows: `Master bias`.
     pub title: String,
     /// One sentence under the title that says what to look for.
     pub subtitle: String,
-    /// Facts of the header, label and value: `Frames`, `5`.
+    /// Facts beside the panels, label and value: `Frames`, `5`.
     pub facts: Vec<(String, String)>,
     /// Names of the metrics that the table shows, best first; those out of range come before them whatever their name.
     pub show: Vec<String>,

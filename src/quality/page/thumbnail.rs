@@ -1,6 +1,7 @@
 //! Images made small: means of blocks, as bytes between two levels.
 
 use ndarray::ArrayView2;
+use rayon::prelude::*;
 
 /// Colours of an image or of dots with values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,31 +46,75 @@ const EMPTY: u8 = u8::MAX;
 /// Highest level.
 const TOP: f64 = 254.0;
 
+/// Rows of a block that are used, at most.
+const ROWS: usize = 3;
+
+/// Add the finite values of a row to the sums and counts of its blocks.
+fn add(sums: &mut [(f32, f32)], wide: usize, mut values: impl Iterator<Item = f32>) {
+    for sum in sums {
+        for value in values.by_ref().take(wide) {
+            let counts = value.is_finite();
+            *sum = (sum.0 + if counts { value } else { 0.0 }, sum.1 + if counts { 1.0 } else { 0.0 });
+        }
+    }
+}
+
 impl Thumbnail {
-    /// Means of the finite values in blocks, so that neither side exceeds `most` pixels. Every row of a block is used, and
-    /// every column.
+    /// Means of the finite values in blocks, so that neither side exceeds `most` pixels. Of a high block some rows are
+    /// enough.
     pub fn of(image: ArrayView2<'_, f32>, most: usize, stretch: Stretch, palette: Palette) -> Thumbnail {
+        Thumbnail::of_blocks(image, None, most, stretch, palette)
+    }
+
+    /// The same of pixels that have none of the bits in a plane of the same shape.
+    pub fn of_good(
+        image: ArrayView2<'_, f32>,
+        flags: ArrayView2<'_, i32>,
+        bits: i32,
+        most: usize,
+        stretch: Stretch,
+        palette: Palette,
+    ) -> Thumbnail {
+        Thumbnail::of_blocks(image, Some((flags, bits)), most, stretch, palette)
+    }
+
+    fn of_blocks(
+        image: ArrayView2<'_, f32>,
+        flags: Option<(ArrayView2<'_, i32>, i32)>,
+        most: usize,
+        stretch: Stretch,
+        palette: Palette,
+    ) -> Thumbnail {
         let (rows, columns) = image.dim();
         let most = most.max(1);
         let (high, wide) = (rows.div_ceil(most).max(1), columns.div_ceil(most).max(1));
         let (height, width) = (rows.div_ceil(high), columns.div_ceil(wide));
-        let mut sums = vec![(0.0f32, 0u32); width * height];
-        for (r, row) in image.outer_iter().enumerate() {
-            let line = &mut sums[r / high * width..][..width];
-            let add = |cell: &mut (f32, u32), value: f32| {
-                if value.is_finite() {
-                    *cell = (cell.0 + value, cell.1 + 1);
+        let mut means = vec![f64::NAN; width * height];
+        means.par_chunks_mut(width.max(1)).enumerate().for_each(|(k, line)| {
+            let mut sums = vec![(0.0f32, 0.0f32); line.len()];
+            for row in (k * high..((k + 1) * high).min(rows)).step_by(high.div_ceil(ROWS)) {
+                match &flags {
+                    None => add(&mut sums, wide, image.row(row).iter().copied()),
+                    Some((flags, bits)) => {
+                        let good = |(value, found): (&f32, &i32)| if found & bits == 0 { *value } else { f32::NAN };
+                        add(&mut sums, wide, image.row(row).iter().zip(flags.row(row)).map(good));
+                    }
                 }
-            };
-            match row.as_slice() {
-                Some(row) => line.iter_mut().zip(row.chunks(wide)).for_each(|(cell, block)| {
-                    block.iter().for_each(|value| add(cell, *value));
-                }),
-                None => row.iter().enumerate().for_each(|(c, value)| add(&mut line[c / wide], *value)),
             }
-        }
-        let means = sums.into_iter().map(|(sum, n)| if n == 0 { f64::NAN } else { f64::from(sum) / f64::from(n) });
-        Thumbnail::of_values(width, height, means.collect(), stretch, palette)
+            for (mean, (sum, count)) in line.iter_mut().zip(sums).filter(|(_, (_, count))| *count > 0.0) {
+                *mean = f64::from(sum / count);
+            }
+        });
+        Thumbnail::of_values(width, height, means, stretch, palette)
+    }
+
+    /// Rows as columns.
+    #[must_use]
+    pub fn turned(self) -> Thumbnail {
+        let (width, height) = (self.height, self.width);
+        let at = |k: usize| self.levels.get(k % width * self.width + k / width).copied().unwrap_or(EMPTY);
+        let levels = (0..self.levels.len()).map(at).collect();
+        Thumbnail { width, height, levels, ..self }
     }
 
     /// Of values that are small already, row by row from the bottom; NaN for no data. Missing ones count as no data.
@@ -81,11 +126,11 @@ impl Thumbnail {
         palette: Palette,
     ) -> Thumbnail {
         values.resize(width * height, f64::NAN);
-        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let at = |percent: f64| {
-            let last = sorted.len().saturating_sub(1) as f64;
-            sorted.get((percent.clamp(0.0, 100.0) / 100.0 * last).round() as usize).copied().unwrap_or(0.0)
+        let mut finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        let mut at = |percent: f64| {
+            let last = finite.len().saturating_sub(1);
+            let place = ((percent.clamp(0.0, 100.0) / 100.0 * last as f64).round() as usize).min(last);
+            if finite.is_empty() { 0.0 } else { *finite.select_nth_unstable_by(place, f64::total_cmp).1 }
         };
         let (low, high) = match stretch {
             Stretch::Percentiles(low, high) | Stretch::Asinh(low, high) => (at(low), at(high)),
@@ -121,8 +166,19 @@ mod tests {
         assert_eq!(&small.levels[..4], &[0, 10, 20, 30]);
         assert_eq!(&small.levels[8..], &[200, 210, 220, 230]);
         let turned = Thumbnail::of(image.t(), 4, Stretch::Between(0.0, 25.4), Palette::Grey);
-        assert_eq!(turned.levels[2], small.levels[8]);
-        assert_eq!((turned.width, turned.height), (3, 4));
+        assert_eq!(turned, small.turned());
+        assert_eq!((turned.width, turned.height, turned.levels[2]), (3, 4, 200));
+    }
+
+    #[test]
+    fn flagged_pixels_do_not_count() {
+        let image = Array2::from_shape_fn((4, 4), |(r, _)| if r == 1 { 100.0f32 } else { 1.0 });
+        let flags = Array2::from_shape_fn((4, 4), |(r, _)| if r == 1 { 2 } else { 128 });
+        let good = |bits| {
+            Thumbnail::of_good(image.view(), flags.view(), bits, 2, Stretch::Between(0.0, 254.0), Palette::Grey).levels
+        };
+        assert_eq!(good(2), [1; 4]);
+        assert_eq!(good(128), [100, 100, EMPTY, EMPTY]);
     }
 
     #[test]

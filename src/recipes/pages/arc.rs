@@ -123,18 +123,11 @@ impl Lines {
     /// Mean residuals in cells of the detector: what is not noise shows as patches.
     fn means(&self, cell: Cell, axis: usize) -> Panel {
         let [x, y] = self.view.axes();
-        let ends = [&x, &y].map(|axis| axis.range.unwrap_or([0.0, 1.0]));
-        let at = |value: f64, [from, to]: [f64; 2], count: usize| {
-            ((value - from) / (to - from) * count as f64).clamp(0.0, count as f64 - 1.0) as usize
-        };
-        let mut sums = vec![(0.0, 0.0); CELLS[0] * CELLS[1]];
-        for line in self.used() {
+        let points = self.used().map(|line| {
             let [a, b] = self.view.point(line.x, line.y);
-            let sum = &mut sums[at(b, ends[1], CELLS[1]) * CELLS[0] + at(a, ends[0], CELLS[0])];
-            *sum = (sum.0 + line.residual[axis], sum.1 + 1.0);
-        }
-        // 0 / 0 is no data
-        let means: Vec<f64> = sums.into_iter().map(|(sum, n)| sum / n).collect();
+            [a, b, line.residual[axis]]
+        });
+        let means = self.view.cells(points, CELLS);
         let range = residual_range(&means, 0.005).map(|end| 0.6 * end);
         let stretch = Stretch::Between(range[0], range[1]);
         let thumbnail = Thumbnail::of_values(CELLS[0], CELLS[1], means, stretch, Palette::Diverging);
@@ -166,7 +159,7 @@ impl Lines {
             let mut points: Vec<[f64; 2]> = on.collect();
             points.sort_by(|a, b| a[0].total_cmp(&b[0]));
             // neighbours take turns, so that their names do not touch
-            let at = *points.get(points.len() * if own.order % 2 == 0 { 2 } else { 4 } / 40)?;
+            let at = *points.get(points.len() * if own.order.is_multiple_of(2) { 2 } else { 4 } / 40)?;
             Some(Layer::Word { at, text: self.view.order(own.order), ink: Ink::Overlay })
         };
         map.orders.iter().filter_map(name).collect()

@@ -5,6 +5,9 @@
 //! its page gives the same products.
 
 pub mod arc;
+pub mod flat;
+pub mod orders;
+pub mod stack;
 
 use ndarray::ArrayView2;
 
@@ -15,7 +18,7 @@ use crate::numerics::robust::median_f64;
 use crate::quality::page::{Axis, Ink, Layer, Palette, Stretch, Thumbnail};
 
 /// Points of one cloud of dots, at most.
-const DOTS: usize = 5000;
+const DOTS: usize = 3000;
 /// Pixels of the longer side of a thumbnail, at most.
 const SIDE: usize = 420;
 
@@ -50,13 +53,32 @@ impl View {
 
     /// An image over the whole exposed area, of any binning.
     fn image(self, image: ArrayView2<'_, f32>, stretch: Stretch, palette: Palette) -> Layer {
-        let image = if self.turned() { image.reversed_axes() } else { image };
-        self.layer(Thumbnail::of(image, SIDE, stretch, palette))
+        self.layer(self.seen(Thumbnail::of(image, SIDE, stretch, palette)))
+    }
+
+    /// A thumbnail of an image as read out, the way it is shown.
+    fn seen(self, thumbnail: Thumbnail) -> Thumbnail {
+        if self.turned() { thumbnail.turned() } else { thumbnail }
     }
 
     fn layer(self, thumbnail: Thumbnail) -> Layer {
         let [x, y] = self.axes().map(|axis| axis.range.unwrap_or([0.0, 1.0]));
         Layer::Image { thumbnail, x, y }
+    }
+
+    /// Means of scattered values `[abscissa, ordinate, value]` in cells of the detector; NaN where there is none.
+    fn cells(self, points: impl Iterator<Item = [f64; 3]>, [wide, high]: [usize; 2]) -> Vec<f64> {
+        let ends = self.axes().map(|axis| axis.range.unwrap_or([0.0, 1.0]));
+        let at = |value: f64, [from, to]: [f64; 2], count: usize| {
+            ((value - from) / (to - from) * count as f64).clamp(0.0, count as f64 - 1.0) as usize
+        };
+        let mut sums = vec![(0.0, 0.0); wide * high];
+        for [a, b, value] in points {
+            let sum = &mut sums[at(b, ends[1], high) * wide + at(a, ends[0], wide)];
+            *sum = (sum.0 + value, sum.1 + 1.0);
+        }
+        // 0 / 0 is no data
+        sums.into_iter().map(|(sum, count)| sum / count).collect()
     }
 
     /// Name of an order: a letter in VIS, its number in NIR.

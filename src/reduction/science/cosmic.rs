@@ -240,7 +240,7 @@ mod tests {
             bright += usize::from(!touched && *light > 0.0);
             wrong += usize::from(!touched && is_hit(at));
         }
-        assert!(bright > 5000 && f64::from(wrong) < 1e-3 * bright as f64, "{wrong} of {bright}");
+        assert!(bright > 5000 && (wrong as f64) < 1e-3 * bright as f64, "{wrong} of {bright}");
     }
 
     #[test]
