@@ -72,7 +72,8 @@ pub struct SearchOptions {
     pub most: usize,
     /// Distance from the ends of the slit at which no source is looked for, arcsec.
     pub margin: f64,
-    /// Expected position of the target and how far from it a source may lie, arcsec; `None` for anywhere.
+    /// Expected position of the target and how far from it a source may lie, arcsec; `None` for anywhere. Others are found
+    /// and left out.
     pub near: Option<(f64, f64)>,
 }
 
@@ -127,6 +128,8 @@ const WIDTHS: [f64; 7] = [0.5, 0.7, 0.95, 1.3, 1.8, 2.5, 3.5];
 const WIDEST: f64 = 4.0;
 /// Further sources are at most this much wider than the brightest.
 const ALIKE: f64 = 1.6;
+/// Neighbours of the target that are looked for.
+const NEIGHBOURS: usize = 3;
 /// Rounds in which sources are measured with the others taken away.
 const SETTLE: usize = 4;
 
@@ -357,9 +360,11 @@ pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions
             View { total, blocks, beams: sight.beams.to_vec() }
         })
         .collect();
-    let inside = |position: f64| {
-        views.iter().all(|view| view.total.holds(position, &view.beams, options.margin))
-            && options.near.is_none_or(|(centre, reach)| (position - centre).abs() <= reach)
+    let inside = |position: f64| views.iter().all(|view| view.total.holds(position, &view.beams, options.margin));
+    // a neighbour of the target is found first, so that its flank is not taken for the target
+    let (wanted, searched) = match options.near {
+        Some(_) => (options.most.max(1), options.most.max(1) + NEIGHBOURS),
+        None => (options.most.max(1), options.most.max(1)),
     };
     let positions: Vec<f64> = (0..=(2.0 * REACH / 0.05) as usize)
         .map(|k| k as f64 * 0.05 - REACH)
@@ -370,7 +375,7 @@ pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions
     }
     let mut found: Vec<Candidate> = Vec::new();
     let mut best_refused: Option<Candidate> = None;
-    while found.len() < options.most.max(1) {
+    while found.len() < searched {
         let apart = |position: f64| found.iter().all(|s| (s.position - position).abs() > 1.2 * s.fwhm.max(0.7));
         let free: Vec<f64> = positions.iter().copied().filter(|position| apart(*position)).collect();
         // all sources have the width of the seeing, so a further one that is much wider is what the first ones left
@@ -384,8 +389,13 @@ pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions
         found.push(candidate);
         settle(&views, &mut found);
     }
+    let near =
+        |source: &&Candidate| options.near.is_none_or(|(centre, reach)| (source.position - centre).abs() <= reach);
+    let best_refused = best_refused.or(found.first().copied().filter(|first| !near(&first)));
     let sources: Vec<Source> = found
         .iter()
+        .filter(near)
+        .take(wanted)
         .map(|source| Source {
             position: source.position,
             significance: source.significance,
