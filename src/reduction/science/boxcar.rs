@@ -14,9 +14,9 @@ pub(super) struct Aperture {
     pub sky: Vec<f64>,
 }
 
-/// The spectrum without what changes from sample to sample, which is noise.
-fn calm(solution: &Solution, component: usize, sample: f64) -> f64 {
-    let at = |shift: f64| solution.at(component, sample + shift);
+/// The spectrum without what changes from sample to sample, which is noise; held at both ends, beyond which it is unknown.
+fn calm(solution: &Solution, component: usize, sample: f64, last: f64) -> f64 {
+    let at = |shift: f64| solution.at(component, (sample + shift).clamp(0.0, last));
     0.25 * (at(-1.0) + 2.0 * at(0.0) + at(1.0))
 }
 
@@ -46,7 +46,9 @@ pub(super) fn sum(order: &Order, solution: &Solution, component: usize, track: &
         // what the pixel would hold at the sample of its row
         let here = order.factor(row, component, row as f64, term.u);
         let others = solution.light(&order.scene, pixel) - term.factor * solution.at(component, term.sample);
-        let tilt = term.factor * (calm(solution, component, row as f64) - calm(solution, component, term.sample));
+        let (sample, last) = (term.sample, rows.saturating_sub(1) as f64);
+        let calm = |sample: f64| calm(solution, component, sample, last);
+        let tilt = term.factor * (calm(row as f64) - calm(sample));
         light[row] += inside * (pixel.value - others + tilt);
         share[row] += inside * here;
         noise[row] += inside * inside * pixel.variance;

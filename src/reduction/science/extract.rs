@@ -270,6 +270,18 @@ impl<'a> Order<'a> {
             self.profiles[component] =
                 Profile::of(moffat, self.options.reach, rows).fit(&points, pixel, self.options.degree);
         }
+        // an image at several places is no place to measure a profile: it has that of one at a single place
+        let single = |image: &Image| image.shifts.len() == 1;
+        let Some(model) =
+            self.images.iter().zip(&self.tracks).position(|(image, track)| single(image) && track.is_some())
+        else {
+            return;
+        };
+        for component in 0..self.images.len() {
+            if !single(&self.images[component]) {
+                self.profiles[component] = self.profiles[model].clone();
+            }
+        }
     }
 
     /// Light of an image in each row from a plain sum over its core, as a function of the sample: unlike the optimal

@@ -32,3 +32,8 @@ pub mod strip;
 pub mod synthetic;
 pub mod trace;
 pub mod track;
+
+#[cfg(test)]
+mod extract_tests;
+#[cfg(test)]
+mod nodding_tests;

@@ -99,7 +99,7 @@ pub struct Nodded {
 struct Pair<'a> {
     differences: Vec<Difference<'a>>,
     beams: Vec<Beam>,
-    /// Shifts of each beam's exposures against its offset.
+    /// Shifts of each beam's exposures against their mean, which is its offset.
     shifts: Vec<Vec<f64>>,
     shots: Vec<f64>,
 }
@@ -118,7 +118,10 @@ impl<'a> Pair<'a> {
         let (mut beams, mut shifts, mut shots) = (Vec::new(), Vec::new(), Vec::new());
         for (indices, sign) in [(&group.plus, 1.0), (&group.minus, -1.0)] {
             let offsets: Vec<f64> = indices.iter().filter_map(|index| exposures.get(*index)?.offset).collect();
-            let Some(offset) = offsets.first().copied() else { continue };
+            if offsets.is_empty() {
+                continue;
+            }
+            let offset = offsets.iter().sum::<f64>() / offsets.len() as f64;
             beams.push(Beam { offset, sign });
             let mut own: Vec<f64> = offsets.iter().map(|other| other - offset).collect();
             if own.iter().all(|shift| shift.abs() < SAME_PLACE) {

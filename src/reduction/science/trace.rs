@@ -72,7 +72,8 @@ pub struct SearchOptions {
     pub most: usize,
     /// Distance from the ends of the slit at which no source is looked for, arcsec.
     pub margin: f64,
-    /// Expected position of the target and how far from it a source may lie, arcsec; `None` for anywhere.
+    /// Expected position of the target and how far from it a source may lie, arcsec; `None` for anywhere. Others are found
+    /// and left out.
     pub near: Option<(f64, f64)>,
 }
 
@@ -125,6 +126,12 @@ const BLOCK: usize = 64;
 /// Widths of sources that are tried, arcsec.
 const WIDTHS: [f64; 7] = [0.5, 0.7, 0.95, 1.3, 1.8, 2.5, 3.5];
 const WIDEST: f64 = 4.0;
+/// Further sources are at most this much wider than the brightest.
+const ALIKE: f64 = 1.6;
+/// Neighbours of the target that are looked for.
+const NEIGHBOURS: usize = 3;
+/// Rounds in which sources are measured with the others taken away.
+const SETTLE: usize = 4;
 
 /// Light along the slit, collapsed over some wavelengths: sums of weighted light per arcsec and of weights.
 #[derive(Clone)]
@@ -344,7 +351,7 @@ pub struct Sight<'a> {
 
 /// [`find`] in several exposures together, so that a source too faint for each of them is found.
 pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions) -> Result<Vec<Source>, TraceError> {
-    let mut views: Vec<View> = sights
+    let views: Vec<View> = sights
         .iter()
         .map(|sight| {
             let blocks = sight.fields.par_iter().map(|field| collapse(field, prior)).collect::<Vec<_>>().concat();
@@ -353,9 +360,11 @@ pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions
             View { total, blocks, beams: sight.beams.to_vec() }
         })
         .collect();
-    let inside = |position: f64| {
-        views.iter().all(|view| view.total.holds(position, &view.beams, options.margin))
-            && options.near.is_none_or(|(centre, reach)| (position - centre).abs() <= reach)
+    let inside = |position: f64| views.iter().all(|view| view.total.holds(position, &view.beams, options.margin));
+    // a neighbour of the target is found first, so that its flank is not taken for the target
+    let (wanted, searched) = match options.near {
+        Some(_) => (options.most.max(1), options.most.max(1) + NEIGHBOURS),
+        None => (options.most.max(1), options.most.max(1)),
     };
     let positions: Vec<f64> = (0..=(2.0 * REACH / 0.05) as usize)
         .map(|k| k as f64 * 0.05 - REACH)
@@ -364,25 +373,36 @@ pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions
     if views.is_empty() || positions.is_empty() {
         return Err(TraceError::NoPixels);
     }
-    let mut sources: Vec<Source> = Vec::new();
+    let mut found: Vec<Candidate> = Vec::new();
     let mut best_refused: Option<Candidate> = None;
-    while sources.len() < options.most.max(1) {
-        let apart = |position: f64| sources.iter().all(|s| (s.position - position).abs() > 1.2 * s.fwhm.max(0.7));
+    while found.len() < searched {
+        let apart = |position: f64| found.iter().all(|s| (s.position - position).abs() > 1.2 * s.fwhm.max(0.7));
         let free: Vec<f64> = positions.iter().copied().filter(|position| apart(*position)).collect();
-        let Some(candidate) = best(&views, &free) else { break };
-        let relative = sources.first().map_or(1.0, |first| candidate.light / first.light);
+        // all sources have the width of the seeing, so a further one that is much wider is what the first ones left
+        let widest = found.first().map_or(WIDEST, |first| ALIKE * first.fwhm);
+        let Some(candidate) = best(&without(&views, &found, None), &free, widest) else { break };
+        let relative = found.first().map_or(1.0, |first| candidate.light / first.light);
         if candidate.significance < options.threshold || relative < options.fraction {
             best_refused = Some(candidate);
             break;
         }
-        views.iter_mut().for_each(|view| view.subtract(&candidate));
-        sources.push(Source {
-            position: candidate.position,
-            significance: candidate.significance,
-            fwhm: candidate.fwhm,
-            light: candidate.light,
-        });
+        found.push(candidate);
+        settle(&views, &mut found);
     }
+    let near =
+        |source: &&Candidate| options.near.is_none_or(|(centre, reach)| (source.position - centre).abs() <= reach);
+    let best_refused = best_refused.or(found.first().copied().filter(|first| !near(&first)));
+    let sources: Vec<Source> = found
+        .iter()
+        .filter(near)
+        .take(wanted)
+        .map(|source| Source {
+            position: source.position,
+            significance: source.significance,
+            fwhm: source.fwhm,
+            light: source.light,
+        })
+        .collect();
     match (sources.is_empty(), best_refused) {
         (false, _) => Ok(sources),
         (true, Some(candidate)) => Err(TraceError::NotFound {
@@ -394,10 +414,36 @@ pub fn find_in_all(sights: &[Sight], prior: &TracePrior, options: &SearchOptions
     }
 }
 
+/// What the views hold besides the sources found, but for one of them.
+fn without(views: &[View], found: &[Candidate], but: Option<usize>) -> Vec<View> {
+    let mut rest = views.to_vec();
+    for (_, candidate) in found.iter().enumerate().filter(|(index, _)| Some(*index) != but) {
+        rest.iter_mut().for_each(|view| view.subtract(candidate));
+    }
+    rest
+}
+
+/// Measure each source again with the others taken away, until they no longer disturb each other.
+fn settle(views: &[View], found: &mut [Candidate]) {
+    if found.len() < 2 {
+        return;
+    }
+    for _ in 0..SETTLE {
+        for index in 0..found.len() {
+            let rest = without(views, found, Some(index));
+            let before = found[index];
+            if let Some((significance, light)) = significance(&rest, before.position, gaussian(before.fwhm)) {
+                let start = Candidate { significance, light, ..before };
+                found[index] = Candidate { significance: before.significance, ..refined(&rest, start) };
+            }
+        }
+    }
+}
+
 /// The most significant place.
-fn best(views: &[View], positions: &[f64]) -> Option<Candidate> {
+fn best(views: &[View], positions: &[f64], widest: f64) -> Option<Candidate> {
     let mut best: Option<Candidate> = None;
-    for fwhm in WIDTHS {
+    for fwhm in WIDTHS.into_iter().filter(|fwhm| *fwhm <= widest) {
         let shape = gaussian(fwhm);
         let found = positions.iter().filter_map(|position| {
             let (significance, light) = significance(views, *position, shape)?;
