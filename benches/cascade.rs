@@ -159,6 +159,7 @@ fn order(set: &Set, masters: &BTreeMap<String, PathBuf>, rules: &CheckedRules) -
         raw: set.raw.clone(),
         masters,
         header: set.header.clone(),
+        revision: 1,
     })
 }
 

@@ -63,8 +63,6 @@ pub struct Sky {
 /// One pixel that may tell the sky.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pixel {
-    /// Index in the strip.
-    pub(super) index: usize,
     /// Row at the middle of the slit.
     pub(super) u: f64,
     /// Slit position, arcsec.
@@ -155,7 +153,6 @@ fn pixels(strip: &Strip, rows: &Rows, source: Option<&Array2<f32>>, hidden: &[[f
                 continue;
             }
             pixels.push(Pixel {
-                index: r * width + c,
                 u,
                 slit: f64::from(slit),
                 value,
