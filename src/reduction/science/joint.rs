@@ -93,7 +93,6 @@ pub fn reduce(mut strips: Vec<Strip>, list: &[SkyLine], options: &JointOptions) 
         if turn > 0 {
             orders.par_iter_mut().for_each(|order| order.next_sky(options));
         }
-        cosmic_rays += orders.par_iter_mut().map(|order| order.flag_rays(options)).sum::<usize>();
         match find_sources(&mut orders, options) {
             Ok(found) => (sources, missing) = (found, None),
             Err(error) => {
@@ -101,6 +100,8 @@ pub fn reduce(mut strips: Vec<Strip>, list: &[SkyLine], options: &JointOptions) 
                 orders.iter_mut().for_each(Order::forget_sources);
             }
         }
+        // with the light of sources known: before that the core of a sharp star would be taken for rays
+        cosmic_rays += orders.par_iter_mut().map(|order| order.flag_rays(options)).sum::<usize>();
     }
     let left_out =
         numbers.into_iter().filter(|number| orders.iter().all(|order| order.strip.order != *number)).collect();
@@ -161,10 +162,9 @@ impl Order {
     }
 
     fn flag_rays(&mut self, options: &JointOptions) -> usize {
-        // before any source is known its own light is no cosmic ray, however sharp the star
-        let Some(extracted) = &self.extracted else { return 0 };
         let model = &self.sky.model.value + &self.sources;
-        cosmic::flag(&mut self.strip, &model, &extracted.rejected, &options.cosmic)
+        let suspects = self.extracted.as_ref().map_or(&[][..], |extracted| &extracted.rejected);
+        cosmic::flag(&mut self.strip, &model, suspects, &options.cosmic)
     }
 
     fn forget_sources(&mut self) {
