@@ -98,12 +98,11 @@ fn wishes() -> Result<Wishes, Failure> {
     Ok(wishes)
 }
 
+/// What became of a recipe in a trial and how long it took, s; nothing where it had nothing to work on.
+type Tried = (Option<Outcome>, Option<f64>);
+
 /// Both recipes on one trial: what became of each, `None` where it had nothing to work on, and how long it took.
-fn trial(
-    stage: &Stage,
-    conditions: &Conditions,
-    limits: &Limits,
-) -> Result<[(Option<Outcome>, Option<f64>); 2], Failure> {
+fn trial(stage: &Stage, conditions: &Conditions, limits: &Limits) -> Result<[Tried; 2], Failure> {
     let master = conditions.master.then(|| stage.master(conditions)).transpose()?;
     let run = |recipe: &str, frame: RawFrame, tables: Vec<MasterTable>| {
         let recipe = by_name(recipe).ok_or("no such recipe")?;

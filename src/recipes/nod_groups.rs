@@ -42,7 +42,7 @@ pub fn nodded(frames: &[FrameMeta]) -> Result<Vec<Place>, String> {
         })
         .collect::<Result<Vec<f64>, String>>()?;
     let (low, high) = offsets.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), o| (a.min(*o), b.max(*o)));
-    if !(high - low >= LEAST_THROW) {
+    if high - low < LEAST_THROW || low > high {
         return Err(format!(
             "ESO SEQ CUMOFF Y is {low} to {high} arcsec: at least {LEAST_THROW} between A and B are needed; reduce the frames with stare"
         ));

@@ -240,7 +240,7 @@ fn every_file_of_every_arm_passes_the_validator_together() {
 fn an_uncalibrated_spectrum_says_so_and_passes() {
     let folder = tempfile::tempdir().unwrap();
     let path = Made::of(Some(Arm::Nir)).spectrum(folder.path(), FluxUnit::ElectronsPerSecondNm);
-    let report = Validator::new().unwrap().check(&[path.clone()], NOW_MJD, |_| {});
+    let report = Validator::new().unwrap().check(std::slice::from_ref(&path), NOW_MJD, |_| {});
     assert_eq!(report.files[0].findings, []);
     assert_eq!(value(&path, 0, "FLUXCAL"), Value::Text("UNCALIBRATED".to_string()));
     assert_eq!(value(&path, 0, "FLUXERR"), Value::Real(-1.0));

@@ -85,7 +85,7 @@ fn a_standard_gives_its_response_and_its_own_flux_back() {
         squares += ((merged.flux[k] - truth) / sigma).powi(2);
         n += 1.0;
     }
-    assert!((squares / n as f64).sqrt() < 1.1, "{}", squares / n);
+    assert!((squares / n).sqrt() < 1.1, "{}", squares / n);
     let value = |name: &str| output.qc.iter().find(|m| m.name == name && m.order == "-1").unwrap().number().unwrap();
     assert!(value("SNR MEDIAN") > 20.0 && value("EFF MEDIAN") > 0.0 && value("RESP RMS") < 0.02);
     assert!((value("DERSNR RATIO") - 1.0).abs() < 0.05, "{}", value("DERSNR RATIO"));

@@ -196,8 +196,11 @@ mod tests {
     use super::super::synthetic::{Scene, line};
     use super::*;
 
+    /// Pixels that were hit, and the light that they got.
+    type Hits = Vec<((usize, usize), f32)>;
+
     /// A strip with lines and a bright star, its model, and the pixels that were hit.
-    fn scene() -> (Strip, Array2<f32>, Vec<((usize, usize), f32)>) {
+    fn scene() -> (Strip, Array2<f32>, Hits) {
         let scene = Scene { shape: (1000, 50), ..Scene::small() };
         let light = |u: f64, s: f64| {
             let lines: f64 = (0..30).map(|k| 8000.0 * line(u - 33.1 * f64::from(k) - 7.0, 3.6, 0.6)).sum();

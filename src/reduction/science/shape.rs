@@ -88,7 +88,7 @@ fn chi_square(bins: &[Bin], moffat: Moffat) -> Option<f64> {
         wyy += weight * y * y;
     }
     let determinant = w * wtt - wt * wt;
-    if !(determinant > 1e-6 * w * wtt) {
+    if determinant.is_nan() || determinant <= 1e-6 * w * wtt {
         return None;
     }
     let height = (w * wty - wt * wy) / determinant;

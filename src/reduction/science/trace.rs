@@ -175,7 +175,7 @@ impl Slit {
             }
         }
         let determinant = w * wtt - wt * wt;
-        if !(determinant > 1e-3 * w * wtt) {
+        if determinant.is_nan() || determinant <= 1e-3 * w * wtt {
             return None;
         }
         Some(((w * wty - wt * wy) / determinant, w / determinant))
@@ -640,7 +640,7 @@ fn fitted(field: &Field, start: &Trace, sign: f64, shape: Moffat, width: f64) ->
     let mut trace = start.clone();
     let ends: Vec<f64> = field.strip.wavelength.iter().copied().filter(|w| w.is_finite()).collect();
     let (low, high) = ends.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), w| (a.min(*w), b.max(*w)));
-    if !(high > low) {
+    if high <= low {
         return trace;
     }
     trace.domain = [low, high];

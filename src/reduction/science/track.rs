@@ -177,8 +177,9 @@ fn held(values: &mut [f64], known: &[usize]) {
     values[last + 1..].fill(end);
     for pair in known.windows(2) {
         let (from, to) = (values[pair[0]], values[pair[1]]);
-        for row in pair[0] + 1..pair[1] {
-            values[row] = from + (to - from) * (row - pair[0]) as f64 / (pair[1] - pair[0]) as f64;
+        let step = (to - from) / (pair[1] - pair[0]) as f64;
+        for (k, value) in values[pair[0]..pair[1]].iter_mut().enumerate() {
+            *value = from + step * k as f64;
         }
     }
 }

@@ -299,7 +299,8 @@ mod tests {
     fn constant_light_stays_constant_however_pixels_lie() {
         let grid = Grid::logarithmic(18.0, [601.0, 614.0]);
         let made = rectify(&[order(|_, _| 1.0)], &grid, SLIT, |_, _| Some(2.0));
-        let inner: Vec<f32> = made.value.slice(ndarray::s![4..44, 5..-5]).iter().copied().collect();
+        let width = made.value.ncols();
+        let inner: Vec<f32> = made.value.slice(ndarray::s![4..44, 5..width - 5]).iter().copied().collect();
         assert!(
             inner.iter().all(|v| (v / 1000.0 - 1.0).abs() < 0.01),
             "{:?}",
@@ -332,7 +333,8 @@ mod tests {
         };
         let grid = Grid::logarithmic(18.0, [601.0, 614.0]);
         let made = rectify(&[binned], &grid, SLIT, |_, _| Some(1.0));
-        let inner = made.value.slice(ndarray::s![6..42, 10..-10]);
+        let width = made.value.ncols();
+        let inner = made.value.slice(ndarray::s![6..42, 10..width - 10]);
         assert!(inner.iter().all(|v| (v / 500.0 - 1.0).abs() < 0.02));
     }
 

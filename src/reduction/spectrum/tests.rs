@@ -152,7 +152,7 @@ fn merged_errors_have_unit_width() {
         }
         assert!(noisy.inflation > 1.05 && noisy.inflation < 1.5, "{}", noisy.inflation);
     }
-    let width = (squares / n as f64).sqrt();
+    let width = (squares / n).sqrt();
     assert!((width - 1.0f64).abs() < 0.03, "{width}");
 }
 
@@ -244,7 +244,7 @@ fn a_grey_offset_of_an_arm_is_recovered_and_taken_off() {
         squares += ((merged.flux[k] - truth) / merged.error[k]).powi(2);
         n += 1.0;
     }
-    assert!(((squares / n as f64).sqrt() - 1.0f64).abs() < 0.05, "{}", squares / n);
+    assert!(((squares / n).sqrt() - 1.0f64).abs() < 0.05, "{}", squares / n);
     let step = merged.edges[11] / merged.edges[10] - 1.0;
     assert!((step * super::resample::LIGHT / 13.0 - 1.0).abs() < 1e-3);
 }
