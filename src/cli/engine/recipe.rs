@@ -26,7 +26,8 @@ use crate::scheduler::science;
 /// Arguments of `soxsd recipe`.
 #[derive(Clone, Debug, Args)]
 pub struct RecipeArgs {
-    /// Recipe: mbias, mdark, disp_solution, order_centres, mflat, spat_solution
+    /// Recipe: mbias, mdark, disp_solution, order_centres, d2_flat, lamp_off, mflat, spat_solution, stare, nod, offset, and
+    /// stare_std, nod_std, offset_std
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Raw frames and master calibrations, in any order

@@ -53,16 +53,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agrees_with_the_published_table() {
-        // Filippenko 1982, table 1: 600 mm Hg, 7 C, 8 mm Hg of vapour, against 500 nm
-        let air = |airmass| Air { airmass, pressure: 600.0 / MMHG, temperature: 7.0, vapour: 8.0 / MMHG };
-        for (airmass, wavelength, expected) in
-            [(1.5, 300.0, 2.67), (1.5, 400.0, 0.71), (1.5, 600.0, -0.36), (1.5, 1000.0, -0.85), (2.0, 400.0, 1.10)]
-        {
-            let lift = air(airmass).lift(wavelength, 500.0);
-            assert!((lift - expected).abs() < 0.015, "{airmass} {wavelength}: {lift}");
+    fn air_shortens_waves_as_the_spectra_of_sodium_and_helium_show() {
+        // vacuum and air wavelengths of the atomic spectra database of NIST: Na D2, Na D1, He I
+        let standard = Air { airmass: 1.0, pressure: 760.0 / MMHG, temperature: 15.0, vapour: 0.0 };
+        for (vacuum, air) in [(589.158_33, 588.995_10), (589.755_81, 589.592_42), (1083.321_65, 1083.025_01)] {
+            let found = vacuum / (1.0 + standard.refractivity(vacuum));
+            assert!((found - air).abs() < 1e-4, "{found} {air}");
         }
-        assert_eq!(air(1.0).lift(400.0, 500.0), 0.0);
+    }
+
+    #[test]
+    fn refraction_follows_the_density_of_the_air_and_the_tangent_of_the_zenith_distance() {
+        let air = |airmass, pressure| Air { airmass, pressure: pressure / MMHG, temperature: 7.0, vapour: 0.0 };
+        let standard = Air { airmass: 1.0, pressure: 760.0 / MMHG, temperature: 15.0, vapour: 0.0 };
+        // an ideal gas of 600 mm Hg and 7 C
+        let ideal = 600.0 / 760.0 * (273.15 + 15.0) / (273.15 + 7.0);
+        let ratio = air(1.0, 600.0).refractivity(500.0) / standard.refractivity(500.0);
+        assert!((ratio / ideal - 1.0).abs() < 1e-3, "{ratio} {ideal}");
+        let [low, high] = [1.5, 2.0].map(|airmass| air(airmass, 600.0).lift(400.0, 500.0));
+        assert!(low > 0.0 && (high / low - (3.0f64 / 1.25).sqrt()).abs() < 1e-9, "{low} {high}");
+        assert!(air(1.5, 600.0).lift(600.0, 500.0) < 0.0);
+        assert_eq!(air(1.0, 600.0).lift(400.0, 500.0), 0.0);
         assert_eq!(Air::la_silla(f64::NAN).airmass, 1.0);
     }
 }
