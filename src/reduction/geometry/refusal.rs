@@ -68,6 +68,23 @@ pub enum ArcError {
         /// Certain lines on it.
         used: usize,
     },
+    /// The mask goes on where the map says that it ends.
+    #[error(
+        "order {order}: {lit} of {bright} bright lines shine beyond pinhole {pinhole} too, the last of the mask: the match is \
+         off by whole pitches; has the mask slipped, or the format moved farther than {search} pixels?"
+    )]
+    Beyond {
+        /// Order.
+        order: u8,
+        /// The pinhole at that end of the mask.
+        pinhole: u8,
+        /// Bright lines with an image beyond it.
+        lit: usize,
+        /// Bright lines through it.
+        bright: usize,
+        /// Reach of the search.
+        search: usize,
+    },
     /// One line that two orders show has two wavelengths.
     #[error("orders {first} and {second} disagree by {offset:.3} pixels about the {lines} lines that both show")]
     Overlap {
