@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fit;
 use super::map::{GeometryMap, OrderMap};
 use super::scene::{SIGNIFICANT, Scene, argument, least};
 use super::shape::ShapeModel;
@@ -27,6 +28,9 @@ const USABLE: f64 = 0.7;
 
 /// Errors of the shape that are allowed where light is only weighed, fractions of the brightest pixel.
 const ROUGH: f64 = 0.6;
+
+/// Largest standard error of the map anywhere in an order, pixels: beyond, the lines left do not say where light falls.
+const UNSURE: f64 = 0.5;
 
 /// Check a solution, or say why it must not be used.
 pub(super) fn prove(solution: &ArcSolution, scene: &Scene, guess: &GeometryMap) -> Result<(), ArcError> {
@@ -86,6 +90,7 @@ pub(super) fn prove(solution: &ArcSolution, scene: &Scene, guess: &GeometryMap) 
             }
         }
     }
+    known(solution)?;
     overlaps(solution, lines, options)?;
     ends(solution, scene)
 }
@@ -127,6 +132,30 @@ fn overlaps(solution: &ArcSolution, lines: &[ArcLine], options: &SolveOptions) -
                     return Err(ArcError::Overlap { first: *first, second: *second, offset, lines: count });
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// The map is known to half a pixel in the whole of every order: lines that are missing at an end leave it to a polynomial.
+fn known(solution: &ArcSolution) -> Result<(), ArcError> {
+    let fit = &solution.fit;
+    for (map, covariance) in fit.map.orders.iter().zip(&fit.covariance) {
+        let [first, last] = map.limits;
+        let mut worst = (0.0f64, first);
+        for i in 0..=48 {
+            let wavelength = first + (last - first) * f64::from(i) / 48.0;
+            for hole in [solution.pinholes.first(), solution.pinholes.last()].into_iter().flatten() {
+                let [x, y] = fit::variances(map, covariance, wavelength, hole.slit);
+                let error = (x + y).sqrt();
+                if error > worst.0 {
+                    worst = (error, wavelength);
+                }
+            }
+        }
+        let (error, wavelength) = worst;
+        if error > UNSURE {
+            return Err(ArcError::Unsure { order: map.order, wavelength, error, most: UNSURE });
         }
     }
     Ok(())

@@ -68,6 +68,21 @@ pub enum ArcError {
         /// Certain lines on it.
         used: usize,
     },
+    /// The lines left say too little about a part of an order.
+    #[error(
+        "order {order}: the lines found leave the place of {wavelength:.1} nm uncertain by {error:.1} pixels, at most {most:.1} \
+         are allowed; is every lamp on?"
+    )]
+    Unsure {
+        /// Order.
+        order: u8,
+        /// Where.
+        wavelength: f64,
+        /// Standard error there, pixels.
+        error: f64,
+        /// Largest allowed.
+        most: f64,
+    },
     /// The mask goes on where the map says that it ends.
     #[error(
         "order {order}: {lit} of {bright} bright lines shine beyond pinhole {pinhole} too, the last of the mask: the match is \

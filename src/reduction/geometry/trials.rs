@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::map::GeometryMap;
-use super::solve::{ArcLine, Pinhole, Role, SolveOptions, solve};
+use super::solve::{ArcError, ArcLine, Pinhole, Role, SolveOptions, solve};
 use super::tests::{SHAPE, distance, drawn, floor, options, pinholes, published};
 
 /// Farther than this from the truth anywhere, a map is wrong, pixels.
@@ -116,6 +116,23 @@ fn a_mask_whose_last_pinhole_is_stopped_up_is_solved() {
         let worst = through(&trial, holes, 41);
         assert!(worst.is_some_and(|worst| worst < WRONG), "{worst:?}");
     }
+}
+
+#[test]
+fn what_no_line_tells_is_no_map() {
+    let trial = trial(42, [0.0, 1.0], 0.0, 0.0);
+    let shining = |last: f64| -> Vec<ArcLine> {
+        let ends = |line: &ArcLine| line.order == 2 && line.wavelength > last;
+        lamp().into_iter().filter(|line| !ends(line)).collect()
+    };
+    let end = |last: f64| {
+        let image = drawn(&trial.truth, &shining(last), &pinholes(0.0), 42);
+        solve(image.view(), floor().view(), &lamp(), &pinholes(0.0), &published(), &published(), &near())
+    };
+    // order 2 ends at 700
+    assert!(end(690.0).is_ok());
+    let dark = end(660.0);
+    assert!(matches!(dark, Err(ArcError::Unsure { order: 2, wavelength, .. }) if wavelength > 695.0), "{dark:?}");
 }
 
 #[test]
