@@ -2,6 +2,7 @@
 
 use soxsd::instrument::lines::lamp_lines;
 use soxsd::instrument::{Arm, SpectralFormat};
+use soxsd::numerics::robust::median_f64;
 use soxsd::quality::{Limits, Verdict};
 use soxsd::recipes::{RecipeError, RecipeOutput, disp_tab};
 use soxsd::simulator::optics::View;
@@ -114,26 +115,27 @@ impl Gathered {
     }
 }
 
-/// By how much, nm, the list that the recipes use places lines above the simulated lamps near a wavelength: both are
-/// published, from different sources. No arc can tell, and the stated errors do not know.
-struct Sources(Vec<(f64, f64)>);
+/// By how much the list that the recipes use places lines above the simulated lamps: both are published, the NIR ones on
+/// scales that differ by a constant over the wavelength, nm squared. The recipes keep the scale of the reference, so that
+/// wavelengths agree with those of its users. No arc can tell, and the stated errors do not know.
+struct Scale(f64);
 
-impl Sources {
-    fn of(arm: Arm) -> Sources {
+impl Scale {
+    fn of(arm: Arm) -> Scale {
         let lamps: &[Lamp] = if arm == Arm::Vis { &[Lamp::ThAr] } else { &Lamp::PENCILS };
         let shining: Vec<f64> =
             lamps.iter().flat_map(|lamp| lamp.light(arm, 1.0).lines).map(|line| line.wavelength).collect();
         let differences = lamp_lines(arm).iter().filter(|line| line.doubt.is_none()).filter_map(|line| {
             let off = |wavelength: &f64| line.wavelength - wavelength;
             let least = shining.iter().map(off).min_by(|a, b| a.abs().total_cmp(&b.abs()))?;
-            (least.abs() < 0.005).then_some((line.wavelength, least))
+            (least.abs() < 0.005).then_some(least * line.wavelength)
         });
-        Sources(differences.collect())
+        // a line whose counterpart is missing is compared with another: the median does not mind
+        Scale(median_f64(&mut differences.collect::<Vec<_>>()).unwrap_or(0.0))
     }
 
     fn at(&self, wavelength: f64) -> f64 {
-        let far = |(at, _): &&(f64, f64)| (at - wavelength).abs();
-        self.0.iter().min_by(|a, b| far(a).total_cmp(&far(b))).map_or(0.0, |(_, difference)| *difference)
+        self.0 / wavelength
     }
 }
 
@@ -159,7 +161,7 @@ fn of_table(conditions: &Conditions, view: &View, output: &RecipeOutput) -> Resu
     let (rows, columns) = format.shape();
     // the trace is that of the hole, wherever it stands
     let hole = conditions.hole();
-    let sources = Sources::of(conditions.arm);
+    let scale = Scale::of(conditions.arm);
     let mut gathered = Gathered::default();
     for order in format.orders() {
         let ([first, last], [from, to]) = (span(conditions, order.number()), order.wavelengths());
@@ -183,7 +185,7 @@ fn of_table(conditions: &Conditions, view: &View, output: &RecipeOutput) -> Resu
             // the list calls this place by another wavelength
             let along = if conditions.arm == Arm::Vis { truth.dy_dw } else { truth.dx_dw };
             gathered.whole.push(off);
-            gathered.pulls.push((off + along * sources.at(wavelength)) / variance.sqrt());
+            gathered.pulls.push((off + along * scale.at(wavelength)) / variance.sqrt());
             gathered.slit.push(across / truth.dx_ds.hypot(truth.dy_ds));
             if (first..=last).contains(&wavelength) {
                 gathered.within.push(off);
@@ -203,7 +205,7 @@ fn of_planes(conditions: &Conditions, view: &View, output: &RecipeOutput) -> Res
     let (orders, errors) = (plane("ORDER")?, plane("WAVELENGTH_ERROR")?);
     let format = SpectralFormat::of(conditions.arm);
     let (rows, columns) = format.shape();
-    let sources = Sources::of(conditions.arm);
+    let scale = Scale::of(conditions.arm);
     let mut gathered = Gathered::default();
     for order in format.orders() {
         let ([first, last], [from, to]) = (span(conditions, order.number()), order.wavelengths());
@@ -228,7 +230,7 @@ fn of_planes(conditions: &Conditions, view: &View, output: &RecipeOutput) -> Res
                 let per_nm = place.dx_dw.hypot(place.dy_dw);
                 let off = f64::from(waves[at]) - wavelength;
                 gathered.whole.push(off * per_nm);
-                gathered.pulls.push((off - sources.at(wavelength)) / f64::from(errors[at]));
+                gathered.pulls.push((off - scale.at(wavelength)) / f64::from(errors[at]));
                 gathered.slit.push(f64::from(slits[at]) - slit);
                 if (first..=last).contains(&wavelength) {
                     gathered.within.push(off * per_nm);

@@ -1,12 +1,15 @@
-//! The proof of a match: every order has its lines, they cover it and lie on the map, orders agree where they overlap, and
-//! the map is one to one.
+//! The proof of a match: every order has its lines, they cover it and lie on the map, orders agree where they overlap, the
+//! map is one to one, and the mask ends where it should.
 
 use std::collections::BTreeMap;
 
-use super::map::GeometryMap;
-use super::scene::{SIGNIFICANT, least};
-use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Role, SolveOptions};
+use super::fit;
+use super::map::{GeometryMap, OrderMap};
+use super::scene::{SIGNIFICANT, Scene, argument, least};
+use super::shape::ShapeModel;
+use super::solve::{ArcError, ArcLine, ArcSolution, Fate, Measured, Pinhole, Role, SolveOptions};
 use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
+use crate::numerics::spots::{self, Seed, SpotOptions};
 
 /// Least number of common lines from which two orders are compared.
 const COMMON: usize = 3;
@@ -14,13 +17,24 @@ const COMMON: usize = 3;
 /// Fraction of the bright lines that may lie off the map (blends with lines that nobody lists), besides two.
 const AGAINST: f64 = 0.12;
 
+/// Least number of bright lines from which the end of the mask is judged.
+const WITNESSES: usize = 6;
+
+/// Part of a line's light through the last pinhole that makes a spot beyond it another pinhole.
+const ALIKE: f64 = 0.5;
+
+/// Part of a spot's image that must fall on usable pixels.
+const USABLE: f64 = 0.7;
+
+/// Errors of the shape that are allowed where light is only weighed, fractions of the brightest pixel.
+const ROUGH: f64 = 0.6;
+
+/// Largest standard error of the map anywhere in an order, pixels: beyond, the lines left do not say where light falls.
+const UNSURE: f64 = 0.5;
+
 /// Check a solution, or say why it must not be used.
-pub(super) fn prove(
-    solution: &ArcSolution,
-    lines: &[ArcLine],
-    guess: &GeometryMap,
-    options: &SolveOptions,
-) -> Result<(), ArcError> {
+pub(super) fn prove(solution: &ArcSolution, scene: &Scene, guess: &GeometryMap) -> Result<(), ArcError> {
+    let (lines, options) = (scene.lines, scene.options);
     let pinholes = &solution.pinholes;
     for map in &solution.fit.map.orders {
         let order = map.order;
@@ -76,10 +90,12 @@ pub(super) fn prove(
             }
         }
     }
-    overlaps(solution, lines, options)
+    known(solution)?;
+    overlaps(solution, lines, options)?;
+    ends(solution, scene)
 }
 
-fn along(map: &super::map::OrderMap, first: &super::map::OrderMap, wavelength: f64) -> super::map::Place {
+fn along(map: &OrderMap, first: &OrderMap, wavelength: f64) -> super::map::Place {
     let slit = first.place(wavelength, 0.0);
     super::map::Place { x_slit: slit.x_slit, y_slit: slit.y_slit, ..map.place(wavelength, 0.0) }
 }
@@ -119,4 +135,84 @@ fn overlaps(solution: &ArcSolution, lines: &[ArcLine], options: &SolveOptions) -
         }
     }
     Ok(())
+}
+
+/// The map is known to half a pixel in the whole of every order: lines that are missing at an end leave it to a polynomial.
+fn known(solution: &ArcSolution) -> Result<(), ArcError> {
+    let fit = &solution.fit;
+    for (map, covariance) in fit.map.orders.iter().zip(&fit.covariance) {
+        let [first, last] = map.limits;
+        let mut worst = (0.0f64, first);
+        for i in 0..=48 {
+            let wavelength = first + (last - first) * f64::from(i) / 48.0;
+            for hole in [solution.pinholes.first(), solution.pinholes.last()].into_iter().flatten() {
+                let [x, y] = fit::variances(map, covariance, wavelength, hole.slit);
+                let error = (x + y).sqrt();
+                if error > worst.0 {
+                    worst = (error, wavelength);
+                }
+            }
+        }
+        let (error, wavelength) = worst;
+        if error > UNSURE {
+            return Err(ArcError::Unsure { order: map.order, wavelength, error, most: UNSURE });
+        }
+    }
+    Ok(())
+}
+
+/// A match that is off by whole pitches of the pinholes puts lines on most of them, and nothing tells it from a right one
+/// with dead pinholes but this: the mask goes on where the map says that it ends.
+fn ends(solution: &ArcSolution, scene: &Scene) -> Result<(), ArcError> {
+    let count = solution.pinholes.len();
+    let pair = |end: usize, inner: usize| Some((end, solution.pinholes.get(end)?, solution.pinholes.get(inner)?));
+    let sides = [pair(0, 1), count.checked_sub(2).and_then(|inner| pair(inner + 1, inner))];
+    for (end, last, inner) in sides.into_iter().flatten() {
+        let beyond = 2.0 * last.slit - inner.slit;
+        for map in &solution.fit.map.orders {
+            let (lit, bright) = beyond_the_mask(solution, scene, map, (end, last), beyond);
+            if bright >= WITNESSES && 2 * lit > bright {
+                let search = scene.options.search;
+                return Err(ArcError::Beyond { order: map.order, pinhole: last.index, lit, bright, search });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many bright lines of an order through the last pinhole have an image like it at the slit position `beyond`, and
+/// how many could have one.
+fn beyond_the_mask(
+    solution: &ArcSolution,
+    scene: &Scene,
+    map: &OrderMap,
+    (end, last): (usize, &Pinhole),
+    beyond: f64,
+) -> (usize, usize) {
+    let shape = solution.shapes.get(&map.order).copied().unwrap_or(ShapeModel::round(scene.options.sigma));
+    let bright = solution.lines.iter().filter(|found| {
+        let ours = found.pinhole == end && scene.lines[found.line].order == map.order;
+        ours && found.fate == Fate::Used && significant(found)
+    });
+    let seeds: Vec<Seed> = bright
+        .enumerate()
+        .flat_map(|(group, found)| {
+            let line = &scene.lines[found.line];
+            let shape = shape.at(argument(&solution.fit.map, line));
+            [last.slit, beyond].map(|slit| {
+                let (x, y) = map.at(line.wavelength, slit);
+                Seed { x, y, shape, free: false, group, known: None }
+            })
+        })
+        .collect();
+    let options = SpotOptions { response: scene.options.response, tolerance: ROUGH, ..SpotOptions::default() };
+    let (mut lit, mut usable) = (0, 0);
+    for pair in spots::fit(scene.image, scene.floor, &seeds, &options).chunks_exact(2) {
+        if pair.iter().all(|spot| spot.coverage > USABLE) {
+            usable += 1;
+            let alike = pair[1].flux > ALIKE * pair[0].flux;
+            lit += usize::from(alike && pair[1].signal_to_noise() > scene.options.least_signal);
+        }
+    }
+    (lit, usable)
 }

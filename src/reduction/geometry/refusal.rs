@@ -68,6 +68,38 @@ pub enum ArcError {
         /// Certain lines on it.
         used: usize,
     },
+    /// The lines left say too little about a part of an order.
+    #[error(
+        "order {order}: the lines found leave the place of {wavelength:.1} nm uncertain by {error:.1} pixels, at most {most:.1} \
+         are allowed; is every lamp on?"
+    )]
+    Unsure {
+        /// Order.
+        order: u8,
+        /// Where.
+        wavelength: f64,
+        /// Standard error there, pixels.
+        error: f64,
+        /// Largest allowed.
+        most: f64,
+    },
+    /// The mask goes on where the map says that it ends.
+    #[error(
+        "order {order}: {lit} of {bright} bright lines shine beyond pinhole {pinhole} too, the last of the mask: the match is \
+         off by whole pitches; has the mask slipped, or the format moved farther than {search} pixels?"
+    )]
+    Beyond {
+        /// Order.
+        order: u8,
+        /// The pinhole at that end of the mask.
+        pinhole: u8,
+        /// Bright lines with an image beyond it.
+        lit: usize,
+        /// Bright lines through it.
+        bright: usize,
+        /// Reach of the search.
+        search: usize,
+    },
     /// One line that two orders show has two wavelengths.
     #[error("orders {first} and {second} disagree by {offset:.3} pixels about the {lines} lines that both show")]
     Overlap {

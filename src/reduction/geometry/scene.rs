@@ -329,7 +329,7 @@ pub(super) fn least(expected: usize, options: &SolveOptions) -> usize {
 }
 
 /// Argument -1..1 of a line along its order's limits.
-fn argument(map: &GeometryMap, line: &ArcLine) -> f64 {
+pub(super) fn argument(map: &GeometryMap, line: &ArcLine) -> f64 {
     map.order(line.order).map_or(0.0, |order| {
         let [a, b] = order.limits;
         (2.0 * line.wavelength - a - b) / (b - a)

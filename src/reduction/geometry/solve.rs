@@ -283,7 +283,7 @@ pub fn solve(
         .collect();
     let pinholes = pinholes.to_vec();
     let solution = ArcSolution { fit, lines: measured, votes: registration.votes, slip, pinholes, shapes };
-    super::proof::prove(&solution, lines, guess, options)?;
+    super::proof::prove(&solution, &scene, guess)?;
     Ok(solution)
 }
 

@@ -175,6 +175,19 @@ fn a_lamp_that_is_off_is_refused() {
 }
 
 #[test]
+fn a_mirrored_frame_of_almost_even_lines_is_refused() {
+    let lines = lines();
+    // both orders have their lines at the same rows: through one pinhole, columns mirrored show a frame that could be right
+    for (holes, axis) in [(0..9, 0), (0..9, 1), (4..5, 0)] {
+        let holes = &pinholes(0.0)[holes];
+        let mut image = frame(&lines, holes);
+        image.invert_axis(ndarray::Axis(axis));
+        let found = solve(image.view(), floor().view(), &lines, holes, &published(), &published(), &options());
+        assert!(found.is_err(), "mirrored along axis {axis}, {} pinholes", holes.len());
+    }
+}
+
+#[test]
 fn four_lines_in_ten_may_be_missing() {
     let (lines, holes) = (lines(), pinholes(0.0));
     let some: Vec<ArcLine> =

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::map::GeometryMap;
-use super::solve::{ArcLine, Role, SolveOptions, solve};
+use super::solve::{ArcError, ArcLine, Pinhole, Role, SolveOptions, solve};
 use super::tests::{SHAPE, distance, drawn, floor, options, pinholes, published};
 
 /// Farther than this from the truth anywhere, a map is wrong, pixels.
@@ -80,6 +80,59 @@ fn what_is_wrong_within_reason_is_solved_and_never_wrongly() {
     let solved = ends.iter().flatten().count();
     assert!(ends.iter().flatten().all(|worst| *worst < WRONG), "{ends:?}");
     assert!(solved + 1 >= trials as usize, "{solved} of {trials}: {ends:?}");
+}
+
+#[test]
+fn a_format_beyond_the_search_is_refused() {
+    // these lie on the pinholes some pitches off: most lines are found, and found well
+    for seed in [21, 24, 28, 38, 50, 55] {
+        assert_eq!(found(&trial(seed, [11.0, 16.0], 0.0, 0.0), &options()), None, "seed {seed}");
+    }
+}
+
+/// Options with which the format is known to two pixels: half a pitch of the pinholes.
+fn near() -> SolveOptions {
+    SolveOptions { search: 2, ..options() }
+}
+
+/// The end of a frame of this format through these pinholes.
+fn through(trial: &Trial, holes: &[Pinhole], seed: u64) -> Option<f64> {
+    let image = drawn(&trial.truth, &lamp(), holes, seed);
+    found(&Trial { image, floor: floor(), truth: trial.truth.clone() }, &near())
+}
+
+#[test]
+fn a_mask_that_has_slipped_is_refused_where_no_slip_is_looked_for() {
+    let trial = trial(40, [0.0, 1.0], 0.0, 0.0);
+    for pitches in [-1.0, 2.0] {
+        assert_eq!(through(&trial, &pinholes(1.375 * pitches), 40), None, "{pitches} pitches");
+    }
+}
+
+#[test]
+fn a_mask_whose_last_pinhole_is_stopped_up_is_solved() {
+    let trial = trial(41, [0.0, 1.0], 0.0, 0.0);
+    for holes in [&pinholes(0.0)[1..], &pinholes(0.0)[..8]] {
+        let worst = through(&trial, holes, 41);
+        assert!(worst.is_some_and(|worst| worst < WRONG), "{worst:?}");
+    }
+}
+
+#[test]
+fn what_no_line_tells_is_no_map() {
+    let trial = trial(42, [0.0, 1.0], 0.0, 0.0);
+    let shining = |last: f64| -> Vec<ArcLine> {
+        let ends = |line: &ArcLine| line.order == 2 && line.wavelength > last;
+        lamp().into_iter().filter(|line| !ends(line)).collect()
+    };
+    let end = |last: f64| {
+        let image = drawn(&trial.truth, &shining(last), &pinholes(0.0), 42);
+        solve(image.view(), floor().view(), &lamp(), &pinholes(0.0), &published(), &published(), &near())
+    };
+    // order 2 ends at 700
+    assert!(end(690.0).is_ok());
+    let dark = end(660.0);
+    assert!(matches!(dark, Err(ArcError::Unsure { order: 2, wavelength, .. }) if wavelength > 695.0), "{dark:?}");
 }
 
 #[test]
