@@ -330,7 +330,7 @@ mod tests {
         assert!(rules.users_of("mbias").contains(&"disp_solution".to_string()));
         let science = rules.recipe("nod").expect("nod");
         let masters: Vec<&str> = science.needs_of(Arm::Nir).map(|need| need.master.as_str()).collect();
-        assert_eq!(masters, ["MASTER_DARK", "MASTER_FLAT", "BP_MAP", "DISP_IMAGE", "RESP_TAB"]);
+        assert_eq!(masters, ["MASTER_DARK", "MASTER_FLAT", "BP_MAP", "BLAZE_TAB", "DISP_IMAGE", "RESP_TAB"]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ mod tests {
     fn air_shortens_waves_as_the_spectra_of_sodium_and_helium_show() {
         // vacuum and air wavelengths of the atomic spectra database of NIST: Na D2, Na D1, He I
         let standard = Air { airmass: 1.0, pressure: 760.0 / MMHG, temperature: 15.0, vapour: 0.0 };
-        for (vacuum, air) in [(589.158_33, 588.995_10), (589.755_81, 589.592_42), (1083.321_65, 1083.025_01)] {
+        for (vacuum, air) in [(589.158_33, 588.995_10), (589.755_81, 589.592_42), (1_083.321_65, 1_083.025_01)] {
             let found = vacuum / (1.0 + standard.refractivity(vacuum));
             assert!((found - air).abs() < 1e-4, "{found} {air}");
         }

@@ -87,6 +87,9 @@ fn expected(exposure: &Exposure) -> (&'static str, Option<&'static str>) {
         (SlitFlat, _) => ("slit_flat", Some("mflat")),
         (DeuteriumFlat, _) => ("d2_flat", Some("d2_flat")),
         (LampOff, _) if exposure.header.text("ESO DPR TYPE") == Ok("LAMP,WAVE") => ("arc_lamp_off", None),
+        (LampOff, _) if exposure.header.text("ESO INS NISE NAME").is_ok_and(|slit| slit.contains("PIN")) => {
+            ("pinhole_lamp_off", None)
+        }
         (LampOff, _) => ("lamp_off", Some("lamp_off")),
         (MultiPinholeArc, _) => ("multi_pinhole_arc", Some("spat_solution")),
         (SlitArc, _) => ("slit_arc", None),
