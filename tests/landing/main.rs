@@ -163,7 +163,7 @@ fn land_broken_headers(site: &Site, night: &Night, account: &mut Account) {
     site.land(&accented.name, &patched(&accented.bytes, "OBSERVER", "'Jos\u{e9} \u{1b}[2J'"));
     account.quarantined(&accented.name, "bad_header", &["OBSERVER", "0xe9", r"\x1b"]);
     site.land(&odd.name, &odd.bytes);
-    account.frame(&odd.name, "unreduced", &["stare"]);
+    account.frame(&odd.name, "pending", &["MASTER_FLAT_VIS", "DISP_IMAGE_VIS"]);
 }
 
 fn land_what_is_no_frame(site: &Site, night: &Night, account: &mut Account) {
