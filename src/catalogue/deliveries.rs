@@ -198,20 +198,7 @@ impl WriteTx {
         job: JobId,
         state: &'static str,
     ) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO delivery (sink, kind, key, product_id, job_id, state, created_us)
-             SELECT ?1, 'archive', archive_name, id, ?3, ?4, ?5 FROM product WHERE id = ?2
-             ON CONFLICT (sink, key) DO NOTHING",
-        )
-        .bind(sink)
-        .bind(product)
-        .bind(job)
-        .bind(state)
-        .bind(self.now_us)
-        .execute(&mut *self.tx)
-        .await
-        .during("queue a delivery")
-        .map(|_| ())
+        self.archive_row(sink, product, job, state, ["", ""]).await
     }
 
     /// Put a product before an archive's door: it waits there for an operator, and `why` says for what. Class `gate`: his
@@ -224,20 +211,32 @@ impl WriteTx {
         class: &'static str,
         why: &str,
     ) -> Result<()> {
+        self.archive_row(sink, product, job, "held", [class, why]).await
+    }
+
+    async fn archive_row(
+        &mut self,
+        sink: &str,
+        product: ProductId,
+        job: JobId,
+        state: &'static str,
+        [class, why]: [&str; 2],
+    ) -> Result<()> {
         sqlx::query(
             "INSERT INTO delivery (sink, kind, key, product_id, job_id, state, class, error, created_us)
-             SELECT ?1, 'archive', archive_name, id, ?3, 'held', ?4, ?5, ?6 FROM product WHERE id = ?2
+             SELECT ?1, 'archive', archive_name, id, ?3, ?4, ?5, ?6, ?7 FROM product WHERE id = ?2
              ON CONFLICT (sink, key) DO NOTHING",
         )
         .bind(sink)
         .bind(product)
         .bind(job)
+        .bind(state)
         .bind(class)
         .bind(why)
         .bind(self.now_us)
         .execute(&mut *self.tx)
         .await
-        .during("hold a delivery")
+        .during("put a delivery before an archive")
         .map(|_| ())
     }
 

@@ -252,6 +252,20 @@ pub struct RecipeOutput {
     pub pages: Vec<Page>,
 }
 
+impl RecipeOutput {
+    /// Add all that a later step gave.
+    pub fn append(&mut self, other: RecipeOutput) {
+        self.products.extend(other.products);
+        self.tables.extend(other.tables);
+        self.maps.extend(other.maps);
+        self.spectra.extend(other.spectra);
+        self.qc.extend(other.qc);
+        self.rejected.extend(other.rejected);
+        self.remarks.extend(other.remarks);
+        self.pages.extend(other.pages);
+    }
+}
+
 /// Why a recipe gave nothing.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RecipeError {

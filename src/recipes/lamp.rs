@@ -1,9 +1,11 @@
 //! What the recipes that reduce flats share: which frame is what, what is subtracted, and the mean frame in electrons.
 
 use ndarray::Array2;
+use serde::Deserialize;
 
 use super::contract::{MasterImage, RawFrame, RecipeError, RejectedFrame};
 use super::inputs::{SetRules, check_set};
+use super::parameters::{self, check_ranges};
 use crate::instrument::format::{Axis, SpectralFormat};
 use crate::instrument::{Arm, Binning, Detector, FrameMeta, Geometry};
 use crate::numerics::robust::median_f64;
@@ -23,6 +25,65 @@ const D2_FLAT: &str = "LAMP,DFLAT";
 pub const LAMP_OFF: &str = "LAMP_OFF";
 /// `ESO DPR TECH` of frames with the lamp off.
 pub const OFF: &str = "IMAGE";
+
+/// How frames of a lamp are judged and combined; meanings, units and ranges in `config/recipes.toml`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LampParameters {
+    /// Least number of frames that remain.
+    pub minimum_frames: usize,
+    /// Rejection threshold in sigmas of the known noise.
+    pub rejection_sigma: f64,
+    /// Gaussian deviate beyond which a pixel is unstable.
+    pub unstable_sigma: f64,
+    /// Largest fraction of invalid pixels of a frame.
+    pub max_invalid_fraction: f64,
+    /// Least light of the brighter pixels, electrons.
+    pub least_light: f64,
+    /// Largest ratio of a frame's light to the median.
+    pub max_lamp_ratio: f64,
+}
+
+impl LampParameters {
+    /// Their names.
+    const NAMES: [&str; 6] = [
+        "minimum_frames",
+        "rejection_sigma",
+        "unstable_sigma",
+        "max_invalid_fraction",
+        "least_light",
+        "max_lamp_ratio",
+    ];
+
+    /// Taken out of the merged parameters of a recipe, every value checked.
+    pub fn taken(recipe: &'static str, table: &mut toml::Table) -> Result<LampParameters, RecipeError> {
+        let p: LampParameters = parameters::shared(recipe, table, &LampParameters::NAMES)?;
+        check_ranges(
+            recipe,
+            &[
+                ("minimum_frames", p.minimum_frames as f64, 1.0..=64.0),
+                ("rejection_sigma", p.rejection_sigma, 3.0..=50.0),
+                ("unstable_sigma", p.unstable_sigma, 3.0..=20.0),
+                ("max_invalid_fraction", p.max_invalid_fraction, 0.0..=0.5),
+                ("least_light", p.least_light, 1.0..=1e6),
+                ("max_lamp_ratio", p.max_lamp_ratio, 1.01..=100.0),
+            ],
+        )?;
+        Ok(p)
+    }
+
+    /// What they ask of frames through a slit, which lights more than a tenth of the pixels.
+    pub fn limits(&self) -> LampLimits {
+        LampLimits {
+            combine: CombineLimits { rejection_sigma: self.rejection_sigma, unstable_sigma: self.unstable_sigma },
+            max_invalid: self.max_invalid_fraction,
+            max_ratio: self.max_lamp_ratio,
+            least_light: self.least_light,
+            minimum: self.minimum_frames,
+            bright: 0.1,
+        }
+    }
+}
 
 /// What a recipe asks of its flats.
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +254,20 @@ impl LampMean {
         let n = self.used.len().max(1) as f64;
         // the pedestal's noise is at most that of a frame
         Noise { shot: 1.0 / n, floor: 1.2 * ron * ron / n }
+    }
+
+    /// Metrics of the mean, with the number of frames of the set that are not in it.
+    pub fn qc(&self, left_out: usize) -> Vec<QcMetric> {
+        let saturated = self.mean.flags.iter().filter(|bits| **bits & flags::SATURATED != 0).count() as f64;
+        let (low, high) =
+            self.exposures.iter().fold((f64::INFINITY, 0.0f64), |(low, high), s| (low.min(*s), high.max(*s)));
+        vec![
+            QcMetric::measured("NOISE RATIO", self.mean.noise_ratio, "", "residuals over their predicted noise"),
+            QcMetric::measured("NFRAMES LEFT OUT", left_out as f64, "", "frames that did not belong"),
+            QcMetric::measured("LAMP RANGE", high - low, "", "spread of the lamp's brightness"),
+            QcMetric::measured("CR NUM", self.mean.hits as f64, "pixels", "values rejected as cosmic rays"),
+            QcMetric::measured("SATURATED NUM", saturated, "pixels", "pixels saturated in most frames"),
+        ]
     }
 }
 

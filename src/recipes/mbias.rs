@@ -1,70 +1,41 @@
 //! Master bias: the mean of unexposed frames. The pedestal stays in it.
 
-use super::contract::{Recipe, RecipeError, RecipeInput, RecipeOutput};
 use super::inputs::SetRules;
-use super::parameters::StackParameters;
-use super::stack_master::{self, Master, MasterKind};
-use crate::instrument::FrameMeta;
+use super::stack_master::{Master, Stacking};
 use crate::numerics::linear::{Line, fit_line};
 use crate::quality::QcMetric;
-
-const NAME: &str = "mbias";
 
 /// Frames exposed for less than this are biases, seconds: the shortest "exposure" that instrument software writes for
 /// one is a fraction of a millisecond.
 const UNEXPOSED: f64 = 0.01;
 
-const KIND: MasterKind = MasterKind {
-    rules: SetRules { recipe: NAME, dpr_type: "BIAS", unexposed_below: Some(UNEXPOSED) },
+/// The recipe `mbias`.
+pub const MASTER_BIAS: Stacking = Stacking {
+    rules: SetRules { recipe: "mbias", dpr_type: "BIAS", unexposed_below: Some(UNEXPOSED) },
     catg: "MASTER_BIAS",
     exposed: false,
+    pattern: true,
+    judges: true,
+    admit: Ok,
+    quality,
 };
 
-/// The recipe `mbias`.
-#[derive(Clone, Copy, Debug)]
-pub struct MasterBias;
-
-impl Recipe for MasterBias {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn version(&self) -> &'static str {
-        "1"
-    }
-
-    fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError> {
-        StackParameters::read(NAME, parameters).map(|_| ())
-    }
-
-    fn verify(&self, frames: &[FrameMeta], parameters: &toml::Table) -> Result<(), RecipeError> {
-        stack_master::verify(KIND, frames, parameters)
-    }
-
-    fn peak_bytes(&self, frames: &[FrameMeta]) -> u64 {
-        stack_master::peak_bytes(frames)
-    }
-
-    fn run(&self, input: RecipeInput, parameters: &toml::Table) -> Result<RecipeOutput, RecipeError> {
-        let master = stack_master::build(KIND, input, parameters, true)?;
-        let mut qc = vec![QcMetric::measured(
-            "MBIAS MEDIAN",
-            master.median_level(),
-            "electrons",
-            "median over frames of the clipped frame level",
-        )];
-        qc.extend(master.common_qc());
-        qc.extend(structure_qc(&master));
-        let text = "pattern noise; white noise gives 1.201";
-        qc.push(match master.fourier_fraction {
-            Some(value) => QcMetric::measured("FPN FRACMAX", value, "", text),
-            None => QcMetric::absent("FPN FRACMAX", "the image is too small or without scatter", "", text),
-        });
-        let bad = master.count(-1);
-        qc.push(QcMetric::measured("BADPIX NUM", bad as f64, "pixels", "flagged pixels"));
-        qc.push(QcMetric::measured("BADPIX FRAC", master.fraction(bad), "", "fraction of flagged pixels"));
-        Ok(master.finish(KIND, qc))
-    }
+fn quality(master: &Master) -> Vec<QcMetric> {
+    let mut qc = vec![QcMetric::measured(
+        "MBIAS MEDIAN",
+        master.median_level(),
+        "electrons",
+        "median over frames of the clipped frame level",
+    )];
+    qc.extend(master.common_qc());
+    qc.extend(structure_qc(master));
+    let text = "pattern noise; white noise gives 1.201";
+    qc.push(match master.fourier_fraction {
+        Some(value) => QcMetric::measured("FPN FRACMAX", value, "", text),
+        None => QcMetric::absent("FPN FRACMAX", "the image is too small or without scatter", "", text),
+    });
+    qc.extend(master.bad_qc());
+    qc
 }
 
 /// Slopes of the profiles. The reference pipeline fits sums, whose slope grows with the number of summed pixels; the

@@ -11,11 +11,11 @@ use super::contract::{
     MasterImage, MasterTable, ProductImage, ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
 };
 use super::d2_flat::D2_FLAT;
-use super::lamp::{self, Below, FlatRules, Flats, LampLimits, LampMean, Lamps, Noise};
+use super::lamp::{self, Below, FlatRules, Flats, LampLimits, LampMean, LampParameters, Lamps, Noise};
 use super::order_centres::clamped;
 use super::order_table::{self, OrderRow};
 use super::pages;
-use super::parameters::{check_ranges, typed};
+use super::parameters::{self, check_ranges, merged};
 use super::stitch;
 use super::tables::{Column, Table};
 use crate::instrument::format::SpectralFormat;
@@ -24,7 +24,7 @@ use crate::numerics::robust::median_f64;
 use crate::quality::QcMetric;
 use crate::reduction::flags;
 use crate::reduction::flat::blaze::{self, Blaze, BlazeOptions};
-use crate::reduction::flat::combine::{CombineLimits, Combined};
+use crate::reduction::flat::combine::Combined;
 use crate::reduction::flat::response::{self, LitOrder, Response, ResponseOptions};
 use crate::reduction::flat::scatter::{self, ScatterOptions, Scattered};
 use crate::reduction::orders::edges::{self, EdgeOptions, Edges, OrderPlace};
@@ -36,16 +36,10 @@ const NAME: &str = "mflat";
 /// `ESO DPR TECH` of flats through the slit.
 const TECH: &str = "ECHELLE,SLIT";
 
-/// Parameters; meanings, units and ranges in `config/recipes.toml`.
+/// Parameters beside those of the lamp; meanings, units and ranges in `config/recipes.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    minimum_frames: usize,
-    rejection_sigma: f64,
-    unstable_sigma: f64,
-    max_invalid_fraction: f64,
-    least_light: f64,
-    max_lamp_ratio: f64,
     slice_length: usize,
     slice_stride: usize,
     edge_margin: f64,
@@ -70,15 +64,12 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn read(overrides: &toml::Table) -> Result<Parameters, RecipeError> {
-        let p: Parameters = typed(NAME, overrides)?;
-        let ranges: [(&str, f64, RangeInclusive<f64>); 26] = [
-            ("minimum_frames", p.minimum_frames as f64, 1.0..=64.0),
-            ("rejection_sigma", p.rejection_sigma, 3.0..=50.0),
-            ("unstable_sigma", p.unstable_sigma, 3.0..=20.0),
-            ("max_invalid_fraction", p.max_invalid_fraction, 0.0..=0.5),
-            ("least_light", p.least_light, 1.0..=1e6),
-            ("max_lamp_ratio", p.max_lamp_ratio, 1.01..=100.0),
+    /// Those of the lamp and its own.
+    fn read(overrides: &toml::Table) -> Result<(LampParameters, Parameters), RecipeError> {
+        let mut table = merged(NAME, overrides)?;
+        let lamp = LampParameters::taken(NAME, &mut table)?;
+        let p: Parameters = parameters::read(NAME, table)?;
+        let ranges: [(&str, f64, RangeInclusive<f64>); 20] = [
             ("slice_length", p.slice_length as f64, 2.0..=256.0),
             ("slice_stride", p.slice_stride as f64, 2.0..=256.0),
             ("edge_margin", p.edge_margin, 3.0..=30.0),
@@ -101,18 +92,7 @@ impl Parameters {
             ("agreement", p.agreement, 0.0..=1.0),
         ];
         check_ranges(NAME, &ranges)?;
-        Ok(p)
-    }
-
-    fn limits(&self) -> LampLimits {
-        LampLimits {
-            combine: CombineLimits { rejection_sigma: self.rejection_sigma, unstable_sigma: self.unstable_sigma },
-            max_invalid: self.max_invalid_fraction,
-            max_ratio: self.max_lamp_ratio,
-            least_light: self.least_light,
-            minimum: self.minimum_frames,
-            bright: 0.1,
-        }
+        Ok((lamp, p))
     }
 
     fn edges(&self) -> EdgeOptions {
@@ -170,8 +150,8 @@ impl Recipe for MasterFlat {
     }
 
     fn verify(&self, frames: &[FrameMeta], parameters: &toml::Table) -> Result<(), RecipeError> {
-        let parameters = Parameters::read(parameters)?;
-        lamp::sort(frames, rules(parameters.minimum_frames)).map(|_| ())
+        let (lamp, _) = Parameters::read(parameters)?;
+        lamp::sort(frames, rules(lamp.minimum_frames)).map(|_| ())
     }
 
     fn peak_bytes(&self, frames: &[FrameMeta]) -> u64 {
@@ -179,10 +159,10 @@ impl Recipe for MasterFlat {
     }
 
     fn run(&self, input: RecipeInput, parameters: &toml::Table) -> Result<RecipeOutput, RecipeError> {
-        let parameters = Parameters::read(parameters)?;
+        let (of_lamp, parameters) = Parameters::read(parameters)?;
         let centres = centres(&input.tables)?;
-        let mut flats = Flats::new(input.frames, rules(parameters.minimum_frames))?;
-        let limits = parameters.limits();
+        let mut flats = Flats::new(input.frames, rules(of_lamp.minimum_frames))?;
+        let limits = of_lamp.limits();
         let mut rejected = Vec::new();
         let mut remarks = Vec::new();
         let (maps, masters): (Vec<MasterImage>, Vec<MasterImage>) =
@@ -617,20 +597,15 @@ fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&[Option<Blaze
     qc.push(measured("X RES SD", scatter, "pixels", "residuals of the edges"));
     qc.push(measured("RESPONSE ERR", error, "", "median error of a response"));
     qc.push(measured("PRNU", response.pattern, "", "scatter of responses beyond their noise"));
-    qc.push(measured("NOISE RATIO", qth.mean.noise_ratio, "", "residuals over their predicted noise"));
     qc.push(measured("NFRAMES USED", qth.used.len() as f64, "", "frames in the master"));
-    qc.push(measured("NFRAMES LEFT OUT", left_out as f64, "", "frames that did not belong"));
-    let (low, high) = qth.exposures.iter().fold((f64::INFINITY, 0.0f64), |(low, high), s| (low.min(*s), high.max(*s)));
-    qc.push(measured("LAMP RANGE", high - low, "", "spread of the lamp's brightness"));
-    qc.push(measured("CR NUM", qth.mean.hits as f64, "pixels", "values rejected as cosmic rays"));
-    qc.push(measured("SATURATED NUM", count(flags::SATURATED), "pixels", "pixels saturated in most frames"));
+    qc.extend(qth.qc(left_out));
     qc.push(measured("UNSTABLE NUM", count(flags::UNSTABLE), "pixels", "pixels that vary beyond noise"));
     qc.push(measured("SCATTER FRAC", flat.scattered_fraction, "", "light between the orders over that in them"));
     qc.push(measured("SCATTER ERR", flat.scattered.error, "electrons", "scatter of the cells about the surface"));
     qc.extend(stitch::quality(flats.arm, &flat.blazes, d2));
     let format = SpectralFormat::of(flats.arm);
     for (edges, blaze) in flat.edges.iter().zip(&flat.blazes) {
-        let order = format.order(edges.order).map_or_else(|| edges.order.to_string(), |order| order.name().to_string());
+        let order = format.name_of(edges.order);
         let middle = 0.5 * (edges.covered[0] + edges.covered[1]);
         let length = edges.upper.at(middle) - edges.lower.at(middle);
         let one = |name: &str, value: f64, unit: &str, comment: &str| QcMetric {

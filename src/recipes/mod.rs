@@ -24,6 +24,7 @@ pub mod nod;
 pub mod nod_groups;
 pub mod nod_qc;
 pub mod on_sky;
+mod on_sky_qc;
 pub mod order_centres;
 pub mod order_table;
 pub mod pages;
@@ -44,16 +45,16 @@ pub use contract::{
 /// Every recipe.
 pub fn all() -> &'static [&'static dyn Recipe] {
     &[
-        &mbias::MasterBias,
-        &mdark::MasterDark,
+        &mbias::MASTER_BIAS,
+        &mdark::MASTER_DARK,
         &disp_solution::DispersionSolution,
         &order_centres::OrderCentres,
         &d2_flat::DeuteriumFlat,
-        &lamp_off::LampOff,
+        &lamp_off::LAMP_OFF_MEAN,
         &mflat::MasterFlat,
         &spat_solution::SpatialSolution,
-        &stare::Stare,
-        &stare::StareStandard,
+        &stare::STARE,
+        &stare::STARE_STANDARD,
         &nod::NOD,
         &nod::NOD_STANDARD,
         &nod::OFFSET,

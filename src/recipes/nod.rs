@@ -6,74 +6,48 @@ use serde::Deserialize;
 use super::contract::{ProductImage, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame};
 use super::nod_groups::{self, Place};
 use super::nod_qc;
-use super::on_sky::{self, OnSkyRules, OnSkySet};
-use super::parameters::{check_ranges, typed};
+use super::on_sky::{self, OnSkyRules, OnSkySet, SourceParameters};
+use super::parameters::{self, check_ranges, merged};
 use super::spectra::{self, Exposed, Extracted, Source, SourceOrder, SpectraParameters};
 use crate::instrument::{FrameMeta, airglow};
 use crate::reduction::flags::NO_DATA;
-use crate::reduction::science::align::{self, Alignment};
+use crate::reduction::science::align;
 use crate::reduction::science::cosmic::CosmicOptions;
 use crate::reduction::science::extract::ExtractOptions;
 use crate::reduction::science::joint::JointOptions;
 use crate::reduction::science::nodding::{self, Group, Nodded, NoddedOrder, NoddingOptions, Placed};
 use crate::reduction::science::sky::SkyOptions;
 use crate::reduction::science::strip::{self, Strip};
-use crate::reduction::science::trace::{SearchOptions, TraceError};
+use crate::reduction::science::trace::TraceError;
 use ndarray::Array2;
 
 /// Parameters; meanings, units and ranges in `config/recipes.toml`.
+#[derive(Clone, Debug, PartialEq)]
+struct Parameters {
+    source: SourceParameters,
+    own: OwnParameters,
+}
+
+/// Those that only these recipes have.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
-    correct_wavelengths: bool,
-    line_search: f64,
-    line_signal: f64,
-    source_sigma: f64,
-    source_fraction: f64,
-    most_sources: usize,
-    target: f64,
-    target_reach: f64,
-    aperture: f64,
-    reach: f64,
+struct OwnParameters {
     pixel_sigma: f64,
 }
 
 impl Parameters {
     fn read(recipe: &'static str, overrides: &toml::Table) -> Result<Parameters, RecipeError> {
-        let p: Parameters = typed(recipe, overrides)?;
-        check_ranges(
-            recipe,
-            &[
-                ("line_search", p.line_search, 0.5..=12.0),
-                ("line_signal", p.line_signal, 4.0..=100.0),
-                ("source_sigma", p.source_sigma, 3.0..=50.0),
-                ("source_fraction", p.source_fraction, 0.001..=1.0),
-                ("most_sources", p.most_sources as f64, 1.0..=8.0),
-                ("target", p.target, -6.0..=6.0),
-                ("target_reach", p.target_reach, 0.2..=12.0),
-                ("aperture", p.aperture, 0.3..=6.0),
-                ("reach", p.reach, 1.0..=6.0),
-                ("pixel_sigma", p.pixel_sigma, 3.0..=50.0),
-            ],
-        )?;
-        Ok(p)
+        let mut table = merged(recipe, overrides)?;
+        let source = SourceParameters::taken(recipe, &mut table)?;
+        let own: OwnParameters = parameters::read(recipe, table)?;
+        check_ranges(recipe, &[("pixel_sigma", own.pixel_sigma, 3.0..=50.0)])?;
+        Ok(Parameters { source, own })
     }
 
     fn options(&self, set: &OnSkySet) -> NoddingOptions {
         NoddingOptions {
-            search: SearchOptions {
-                threshold: self.source_sigma,
-                fraction: self.source_fraction,
-                most: self.most_sources,
-                near: Some((self.target, self.target_reach)),
-                ..SearchOptions::default()
-            },
-            extract: ExtractOptions {
-                aperture: self.aperture,
-                reach: self.reach,
-                rejection: self.pixel_sigma,
-                ..ExtractOptions::default()
-            },
+            search: self.source.search(),
+            extract: ExtractOptions { rejection: self.own.pixel_sigma, ..self.source.extract() },
             prior: set.prior(),
         }
     }
@@ -84,7 +58,7 @@ impl Parameters {
         JointOptions {
             sky: SkyOptions::default(),
             cosmic: CosmicOptions::default(),
-            shift: self.correct_wavelengths.then(|| set.shift_options(self.line_search, self.line_signal)),
+            shift: self.source.shift(set),
             search: options.search,
             extract: options.extract,
             prior: options.prior,
@@ -176,7 +150,7 @@ impl Nodding {
         let pair = [groups[0].plus[0], groups[0].minus[0]];
         let alignment = align::align(&mut strips, pair, airglow::lines(), &parameters.alignment(&set));
         let mut remarks = std::mem::take(&mut set.remarks);
-        remarks.extend(placed(&alignment));
+        remarks.extend(on_sky::moved(alignment.slit.as_ref(), alignment.shift.as_ref()));
         let nodded = self.nodded(&groups, &strips, &places, &parameters.options(&set), &mut remarks)?;
         let mut output = RecipeOutput { remarks, ..RecipeOutput::default() };
         output.remarks.extend(found(&nodded));
@@ -189,13 +163,7 @@ impl Nodding {
         let extracted = Extracted { exposed, sources: sources(nodded, &set) };
         let spectra = SpectraParameters::read(&toml::Table::new())?;
         let finished = spectra::finish(self.name, &extracted, &input.tables, &spectra)?;
-        output.products.extend(finished.products);
-        output.tables.extend(finished.tables);
-        output.maps.extend(finished.maps);
-        output.spectra = finished.spectra;
-        output.qc.extend(finished.qc);
-        output.remarks.extend(finished.remarks);
-        output.pages.extend(finished.pages);
+        output.append(finished);
         Ok(output)
     }
 
@@ -258,34 +226,9 @@ impl Nodding {
     }
 }
 
-/// How the maps were moved, for people.
-fn placed(alignment: &Alignment) -> Vec<String> {
-    let mut out = Vec::new();
-    if let Some(shift) = alignment.slit.as_ref().filter(|shift| shift.is_significant()) {
-        out.push(format!(
-            "the slit lies {:.2} +- {:.2} pixels off the maps along itself: they were moved with it",
-            shift.pixels, shift.error
-        ));
-    }
-    out.push(match &alignment.shift {
-        Some(shift) => format!(
-            "lines of the sky lie {:.3} +- {:.3} rows off the map of wavelengths: wavelengths are corrected",
-            shift.rows, shift.error
-        ),
-        None => "too few lines of the sky: wavelengths are those of the map".to_string(),
-    });
-    out
-}
-
 /// What was found, for people.
 fn found(nodded: &Nodded) -> Vec<String> {
-    let source = |source: &crate::reduction::science::trace::Source| {
-        format!(
-            "source at {:.2} arcsec, FWHM {:.2} arcsec, {:.1} sigma",
-            source.position, source.fwhm, source.significance
-        )
-    };
-    let mut out: Vec<String> = nodded.sources.iter().map(source).collect();
+    let mut out: Vec<String> = nodded.sources.iter().map(on_sky::described).collect();
     let scaled = nodded.scales.iter().any(|scale| (scale - 1.0).abs() > 0.1);
     if scaled {
         let scales: Vec<String> = nodded.scales.iter().map(|scale| format!("{scale:.2}")).collect();

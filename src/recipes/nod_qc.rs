@@ -2,8 +2,7 @@
 
 use super::lamp::temperature_qc;
 use super::on_sky::OnSkySet;
-use super::spectra::order_name;
-use crate::numerics::robust::median_f64;
+use super::on_sky_qc;
 use crate::quality::QcMetric;
 use crate::reduction::science::align::Alignment;
 use crate::reduction::science::nodding::{GroupResult, Nodded};
@@ -21,7 +20,7 @@ pub fn quality(nodded: &Nodded, alignment: &Alignment, set: &OnSkySet) -> Vec<Qc
         scatter("SKY RES", &used, |group| group.sky, "residuals of the sky over their noise"),
         scatter("SOURCE RES", &used, |group| group.source, "residuals of sources over their noise"),
     ];
-    qc.extend(shifts(alignment, set));
+    qc.extend(on_sky_qc::shifts(alignment.shift.as_ref(), alignment.slit.as_ref(), set));
     qc.extend(sources(nodded, set));
     qc.extend(repeats(nodded));
     qc.extend(temperature_qc(&set.metas));
@@ -36,61 +35,14 @@ fn scatter(name: &str, used: &[&GroupResult], of: fn(&GroupResult) -> (f64, usiz
     }
 }
 
-fn shifts(alignment: &Alignment, set: &OnSkySet) -> Vec<QcMetric> {
-    let bins = set.bins()[0] as f64;
-    let texts = ["shift of sky lines against the arc, along the dispersion", "its standard error"];
-    let mut qc = match &alignment.shift {
-        Some(shift) => vec![
-            QcMetric::measured("WAVE SHIFT", shift.rows * bins, "pixels", texts[0]),
-            QcMetric::measured("WAVE SHIFT ERR", shift.error * bins, "pixels", texts[1]),
-        ],
-        None => {
-            let reason = "too few lines of the sky can be seen";
-            vec![
-                QcMetric::absent("WAVE SHIFT", reason, "pixels", texts[0]),
-                QcMetric::absent("WAVE SHIFT ERR", reason, "pixels", texts[1]),
-            ]
-        }
-    };
-    let text = "shift of the slit along itself against the arc";
-    qc.push(match &alignment.slit {
-        Some(slit) => QcMetric::measured("SLIT SHIFT", slit.pixels, "pixels", text),
-        None => QcMetric::absent("SLIT SHIFT", "the sky is too faint", "pixels", text),
-    });
-    qc
-}
-
 fn sources(nodded: &Nodded, set: &OnSkySet) -> Vec<QcMetric> {
     let mut qc = vec![QcMetric::measured("N SOURCES", nodded.sources.len() as f64, "", "sources found on the slit")];
     if let Some(target) = nodded.sources.first() {
         qc.push(QcMetric::measured("SOURCE POS", target.position, "arcsec", "slit position of the target without nod"));
         qc.push(QcMetric::measured("SOURCE SIGMA", target.significance, "", "significance of the target"));
     }
-    let (mut widths, mut ratios) = (Vec::new(), Vec::new());
-    for order in nodded.orders.first().into_iter().flatten() {
-        let spectrum = &order.combined.spectrum;
-        if order.fwhm.is_finite() {
-            widths.push(order.fwhm);
-            let metric = QcMetric::measured("PROFILE FWHM", order.fwhm, "arcsec", "width of the target's profile");
-            qc.push(QcMetric { order: order_name(set.arm, spectrum.order), to_header: false, ..metric });
-        }
-        for k in 0..spectrum.len() {
-            let (flux, boxcar) = (spectrum.flux[k], spectrum.boxcar[k]);
-            if spectrum.flags[k] == 0 && flux > 5.0 * spectrum.variance[k].sqrt() && boxcar > 0.0 {
-                ratios.push(flux / boxcar);
-            }
-        }
-    }
-    let texts = [
-        ("PROFILE FWHM", "arcsec", "median width of the target's profile"),
-        ("OPT BOX RATIO", "", "median ratio of optimal to boxcar light"),
-    ];
-    for ((name, unit, text), values) in texts.into_iter().zip([&mut widths, &mut ratios]) {
-        qc.push(match median_f64(values).filter(|value| value.is_finite()) {
-            Some(value) => QcMetric::measured(name, value, unit, text),
-            None => QcMetric::absent(name, "the source is too faint", unit, text),
-        });
-    }
+    let orders = nodded.orders.first().into_iter().flatten();
+    qc.extend(on_sky_qc::widths(set, orders.map(|order| (order.combined.spectrum.order, order.fwhm))));
     qc
 }
 

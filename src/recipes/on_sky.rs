@@ -1,20 +1,98 @@
 //! Frames of the sky with their calibrations: from raw frames to strips, for all recipes of the slit.
 
 use ndarray::{Array2, s};
+use serde::Deserialize;
 
 use super::contract::{MasterImage, MasterMaps, RawFrame, RecipeError, RecipeInput};
 use super::inputs::{SetRules, check_set};
+use super::parameters::{self, check_ranges};
 use super::spectra::slit_width;
 use crate::instrument::{Arm, Detector, FrameMeta, Geometry};
 use crate::numerics::robust::median_f64;
 use crate::reduction::geometry::planes::Planes;
 use crate::reduction::orders::image::Dispersion;
 use crate::reduction::science::exposure::Exposure;
+use crate::reduction::science::extract::ExtractOptions;
 use crate::reduction::science::prepare::{self, Pedestal, Readout, Response};
 use crate::reduction::science::refraction::Air;
-use crate::reduction::science::shift::ShiftOptions;
-use crate::reduction::science::trace::TracePrior;
+use crate::reduction::science::shift::{ArmShift, ShiftOptions};
+use crate::reduction::science::slit::SlitShift;
+use crate::reduction::science::trace::{SearchOptions, Source, TracePrior};
 use crate::reduction::spectrum::order::OrderSpectrum;
+
+/// How sources and lines of the sky are looked for, and sources extracted; meanings, units and ranges in
+/// `config/recipes.toml`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceParameters {
+    correct_wavelengths: bool,
+    line_search: f64,
+    line_signal: f64,
+    source_sigma: f64,
+    source_fraction: f64,
+    most_sources: usize,
+    target: f64,
+    target_reach: f64,
+    aperture: f64,
+    reach: f64,
+}
+
+impl SourceParameters {
+    /// Their names.
+    const NAMES: [&str; 10] = [
+        "correct_wavelengths",
+        "line_search",
+        "line_signal",
+        "source_sigma",
+        "source_fraction",
+        "most_sources",
+        "target",
+        "target_reach",
+        "aperture",
+        "reach",
+    ];
+
+    /// Taken out of the merged parameters of a recipe, every value checked.
+    pub fn taken(recipe: &'static str, table: &mut toml::Table) -> Result<SourceParameters, RecipeError> {
+        let p: SourceParameters = parameters::shared(recipe, table, &SourceParameters::NAMES)?;
+        check_ranges(
+            recipe,
+            &[
+                ("line_search", p.line_search, 0.5..=12.0),
+                ("line_signal", p.line_signal, 4.0..=100.0),
+                ("source_sigma", p.source_sigma, 3.0..=50.0),
+                ("source_fraction", p.source_fraction, 0.001..=1.0),
+                ("most_sources", p.most_sources as f64, 1.0..=8.0),
+                ("target", p.target, -6.0..=6.0),
+                ("target_reach", p.target_reach, 0.2..=12.0),
+                ("aperture", p.aperture, 0.3..=6.0),
+                ("reach", p.reach, 1.0..=6.0),
+            ],
+        )?;
+        Ok(p)
+    }
+
+    /// How sources are looked for.
+    pub fn search(&self) -> SearchOptions {
+        SearchOptions {
+            threshold: self.source_sigma,
+            fraction: self.source_fraction,
+            most: self.most_sources,
+            near: Some((self.target, self.target_reach)),
+            ..SearchOptions::default()
+        }
+    }
+
+    /// How they are extracted.
+    pub fn extract(&self) -> ExtractOptions {
+        ExtractOptions { aperture: self.aperture, reach: self.reach, ..ExtractOptions::default() }
+    }
+
+    /// How lines of the sky are looked for; `None` when wavelengths are to be taken as they are.
+    pub fn shift(&self, set: &OnSkySet) -> Option<ShiftOptions> {
+        self.correct_wavelengths.then(|| set.shift_options(self.line_search, self.line_signal))
+    }
+}
 
 /// What a recipe of the slit asks of its frames.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +199,6 @@ pub fn open(input: &mut RecipeInput, rules: OnSkyRules) -> Result<OnSkySet, Reci
     let bad = input.masters.iter().find(|master| master.catg == "BP_MAP" && master.flags.dim() == geometry.shape());
     let detector = Detector::of(first.arm);
     let ron = below.ron.filter(|ron| *ron > 0.0 && ron.is_finite()).or(first.ron).unwrap_or(detector.ron);
-    let bins = first.binning.map_or([1, 1], |binning| [binning.y, binning.x]);
     let scale = scale(first, below, &mut remarks);
     let mut exposures = Vec::with_capacity(input.frames.len());
     for frame in &input.frames {
@@ -129,7 +206,7 @@ pub fn open(input: &mut RecipeInput, rules: OnSkyRules) -> Result<OnSkySet, Reci
             gain: frame.meta.gain,
             saturation: detector.saturation,
             ron,
-            binning: bins,
+            binning: bins_of(first),
             exptime: frame.meta.exptime,
         };
         exposures.push(exposed(frame, &geometry, &readout, below, scale, flat, bad).ok_or_else(|| {
@@ -152,6 +229,11 @@ pub fn open(input: &mut RecipeInput, rules: OnSkyRules) -> Result<OnSkySet, Reci
     input.masters.clear();
     input.maps.clear();
     Ok(OnSkySet { arm, dispersion, metas, exposures, maps, blaze, remarks })
+}
+
+/// Unbinned pixels per row and per column of a frame.
+fn bins_of(frame: &FrameMeta) -> [usize; 2] {
+    frame.binning.map_or([1, 1], |binning| [binning.y, binning.x])
 }
 
 /// Factor of a master dark; 1 for a bias, or when the header of the dark does not say its time.
@@ -220,12 +302,13 @@ const BLUR: f64 = 0.65;
 impl OnSkySet {
     /// Unbinned pixels along and across the dispersion.
     pub fn bins(&self) -> [usize; 2] {
-        let [y, x] = self.exposures.first().map_or([1, 1], |exposure| exposure.binning);
+        // of the frames: recipes use the exposures up
+        let [y, x] = self.metas.first().map_or([1, 1], bins_of);
         if self.dispersion == Dispersion::Rows { [y, x] } else { [x, y] }
     }
 
     /// How lines of the sky are looked for, up to `search` unbinned pixels away.
-    pub fn shift_options(&self, search: f64, least_signal: f64) -> ShiftOptions {
+    fn shift_options(&self, search: f64, least_signal: f64) -> ShiftOptions {
         let per_row = 1.0 / self.bins()[0] as f64;
         let slit = self.metas.first().and_then(|meta| meta.slit.as_deref()).and_then(slit_width).unwrap_or(1.0);
         ShiftOptions {
@@ -251,6 +334,30 @@ impl OnSkySet {
             _ => TracePrior::straight(VIS_REFERENCE),
         }
     }
+}
+
+/// A source, for people.
+pub fn described(source: &Source) -> String {
+    format!("source at {:.2} arcsec, FWHM {:.2} arcsec, {:.1} sigma", source.position, source.fwhm, source.significance)
+}
+
+/// How the maps were moved to the sky, for people.
+pub fn moved(slit: Option<&SlitShift>, shift: Option<&ArmShift>) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(shift) = slit.filter(|shift| shift.is_significant()) {
+        out.push(format!(
+            "the slit lies {:.2} +- {:.2} pixels off the maps along itself: they were moved with it",
+            shift.pixels, shift.error
+        ));
+    }
+    out.push(match shift {
+        Some(shift) => format!(
+            "lines of the sky lie {:.3} +- {:.3} rows off the map of wavelengths: wavelengths are corrected",
+            shift.rows, shift.error
+        ),
+        None => "too few lines of the sky: wavelengths are those of the map".to_string(),
+    });
+    out
 }
 
 /// Wavelengths to which slit positions refer, nm.

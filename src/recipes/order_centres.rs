@@ -236,7 +236,7 @@ fn quality(traces: &[Trace], light: &Light, dispersion: Dispersion, format: &Spe
                 }
             }
         }
-        let order = format.order(trace.order).map_or_else(|| trace.order.to_string(), |order| order.name().to_string());
+        let order = format.name_of(trace.order);
         let one = |name: &str, value: f64, unit: &str, comment: &str| QcMetric {
             order: order.clone(),
             ..QcMetric::measured(name, value, unit, comment)

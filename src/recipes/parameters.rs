@@ -52,7 +52,21 @@ pub fn merged(recipe: &'static str, overrides: &toml::Table) -> Result<toml::Tab
 
 /// The typed parameters of a recipe, from defaults and overrides. Ranges are checked by the caller.
 pub fn typed<T: DeserializeOwned>(recipe: &'static str, overrides: &toml::Table) -> Result<T, RecipeError> {
-    let table = merged(recipe, overrides)?;
+    read(recipe, merged(recipe, overrides)?)
+}
+
+/// Parameters of these names, which several recipes share, taken out of a merged table. What is left is for the recipe's
+/// own structure, which refuses names that it does not know.
+pub fn shared<T: DeserializeOwned>(
+    recipe: &'static str,
+    table: &mut toml::Table,
+    names: &[&str],
+) -> Result<T, RecipeError> {
+    read(recipe, names.iter().filter_map(|name| table.remove_entry(*name)).collect())
+}
+
+/// The typed parameters of a table that holds nothing else. Ranges are checked by the caller.
+pub fn read<T: DeserializeOwned>(recipe: &'static str, table: toml::Table) -> Result<T, RecipeError> {
     table.try_into().map_err(|error: toml::de::Error| RecipeError::Parameter {
         recipe,
         parameter: "the table".to_string(),

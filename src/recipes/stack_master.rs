@@ -1,11 +1,11 @@
-//! What master bias and master dark truly share: frames of one kind, stacked, without any calibration applied.
+//! What the recipes share that stack frames of one kind without any calibration applied.
 //!
-//! What lives here: the order of the steps and the metrics that both recipes report. The steps themselves are in
-//! [`crate::reduction::detector`]; what differs is in `mbias` and `mdark`.
+//! What lives here: the recipe that they all are ([`Stacking`]), the order of its steps and the metrics that all report. The
+//! steps themselves are in [`crate::reduction::detector`]; what differs is in `mbias`, `mdark` and `lamp_off`.
 
 use ndarray::{Array2, Zip};
 
-use super::contract::{ProductImage, RawFrame, RecipeError, RecipeInput, RecipeOutput, RejectedFrame};
+use super::contract::{ProductImage, RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame};
 use super::inputs::{SetRules, check_set};
 use super::pages;
 use super::parameters::StackParameters;
@@ -20,15 +20,62 @@ use crate::reduction::detector::trim::{RawStack, Regions};
 use crate::reduction::detector::{hot, pattern};
 use crate::reduction::flags;
 
-/// What a stacked master is made from and called.
+/// A recipe that stacks frames into a master.
 #[derive(Clone, Copy, Debug)]
-pub struct MasterKind {
+pub struct Stacking {
     /// What the frames must be.
     pub rules: SetRules,
-    /// PRO CATG without the arm.
+    /// PRO CATG of the master, without the arm.
     pub catg: &'static str,
     /// Whether an excess over the surroundings is light with Poisson noise.
     pub exposed: bool,
+    /// Whether pattern noise is measured.
+    pub pattern: bool,
+    /// Whether its flagged pixels are a map of bad pixels.
+    pub judges: bool,
+    /// The frames as the rules are to see them, or why they do not belong.
+    pub admit: fn(Vec<FrameMeta>) -> Result<Vec<FrameMeta>, RecipeError>,
+    /// All its metrics.
+    pub quality: fn(&Master) -> Vec<QcMetric>,
+}
+
+impl Recipe for Stacking {
+    fn name(&self) -> &'static str {
+        self.rules.recipe
+    }
+
+    fn version(&self) -> &'static str {
+        "1"
+    }
+
+    fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError> {
+        StackParameters::read(self.rules.recipe, parameters).map(|_| ())
+    }
+
+    fn verify(&self, frames: &[FrameMeta], parameters: &toml::Table) -> Result<(), RecipeError> {
+        let frames = (self.admit)(frames.to_vec())?;
+        let parameters = StackParameters::read(self.rules.recipe, parameters)?;
+        check_set(&frames, self.rules, parameters.minimum_frames).map(|_| ())
+    }
+
+    /// The raw frames, the master with variance and flags, the bad-pixel map, working space.
+    fn peak_bytes(&self, frames: &[FrameMeta]) -> u64 {
+        let pixels = |frame: &FrameMeta| (frame.columns as u64).saturating_mul(frame.rows as u64);
+        let raw: u64 = frames.iter().map(|frame| pixels(frame).saturating_mul(4)).fold(0, u64::saturating_add);
+        // five planes of four bytes, samples for noise and pattern of about half a plane per frame, and a floor for the rest
+        let planes = frames.iter().map(pixels).max().unwrap_or(0).saturating_mul(20);
+        raw.saturating_add(planes).saturating_add(raw / 8).saturating_add(32 << 20)
+    }
+
+    fn run(&self, mut input: RecipeInput, parameters: &toml::Table) -> Result<RecipeOutput, RecipeError> {
+        let metas = (self.admit)(input.frames.iter().map(|frame| frame.meta.clone()).collect())?;
+        for (frame, meta) in input.frames.iter_mut().zip(metas) {
+            frame.meta = meta;
+        }
+        let master = build(self, input, parameters)?;
+        let qc = (self.quality)(&master);
+        Ok(master.finish(self, qc))
+    }
 }
 
 /// A finished stack with everything that the recipes report about it.
@@ -48,28 +95,7 @@ pub struct Master {
     spare: Vec<f32>,
 }
 
-/// Check the set from the descriptions alone.
-pub fn verify(kind: MasterKind, frames: &[FrameMeta], overrides: &toml::Table) -> Result<(), RecipeError> {
-    let parameters = StackParameters::read(kind.rules.recipe, overrides)?;
-    check_set(frames, kind.rules, parameters.minimum_frames).map(|_| ())
-}
-
-/// Bytes that a run needs: the raw frames, the master with variance and flags, the bad-pixel map, working space.
-pub fn peak_bytes(frames: &[FrameMeta]) -> u64 {
-    let pixels = |frame: &FrameMeta| (frame.columns as u64).saturating_mul(frame.rows as u64);
-    let raw: u64 = frames.iter().map(|frame| pixels(frame).saturating_mul(4)).fold(0, u64::saturating_add);
-    // five planes of four bytes, samples for noise and pattern of about half a plane per frame, and a floor for the rest
-    let planes = frames.iter().map(pixels).max().unwrap_or(0).saturating_mul(20);
-    raw.saturating_add(planes).saturating_add(raw / 8).saturating_add(32 << 20)
-}
-
-/// Run the common part.
-pub fn build(
-    kind: MasterKind,
-    input: RecipeInput,
-    overrides: &toml::Table,
-    fourier: bool,
-) -> Result<Master, RecipeError> {
+fn build(kind: &Stacking, input: RecipeInput, overrides: &toml::Table) -> Result<Master, RecipeError> {
     let recipe = kind.rules.recipe;
     let parameters = StackParameters::read(recipe, overrides)?;
     let unusable = |reason: String| RecipeError::Unprocessable { recipe, reason };
@@ -170,7 +196,7 @@ pub fn build(
             found.shot_error.unwrap_or(0.0)
         ));
     }
-    let fourier_fraction = if fourier { pattern::fourier_fraction(&raw, &offset, stacked.pivot) } else { None };
+    let fourier_fraction = if kind.pattern { pattern::fourier_fraction(&raw, &offset, stacked.pivot) } else { None };
     let spare = images.pop().map_or_else(Vec::new, |image| image.into_raw_vec_and_offset().0);
     Ok(Master { stacked, levels, fourier_fraction, border, read_noise, metas, rejected, remarks, spare })
 }
@@ -265,7 +291,7 @@ impl Master {
         median_f64(&mut self.levels.clone()).unwrap_or(f64::NAN)
     }
 
-    /// The metrics that both recipes report.
+    /// The metrics that all these recipes report.
     pub fn common_qc(&self) -> Vec<QcMetric> {
         const E: &str = "electrons";
         let mut qc = Vec::new();
@@ -300,6 +326,15 @@ impl Master {
         self.border_qc(&mut qc);
         self.temperature_qc(&mut qc);
         qc
+    }
+
+    /// How many pixels are flagged.
+    pub fn bad_qc(&self) -> [QcMetric; 2] {
+        let bad = self.count(-1);
+        [
+            QcMetric::measured("BADPIX NUM", bad as f64, "pixels", "flagged pixels"),
+            QcMetric::measured("BADPIX FRAC", self.fraction(bad), "", "fraction of flagged pixels"),
+        ]
     }
 
     fn border_qc(&self, qc: &mut Vec<QcMetric>) {
@@ -338,24 +373,26 @@ impl Master {
     }
 
     /// Products and remarks, with the metrics given.
-    pub fn finish(self, kind: MasterKind, qc: Vec<QcMetric>) -> RecipeOutput {
+    fn finish(self, kind: &Stacking, qc: Vec<QcMetric>) -> RecipeOutput {
         let n_combined = self.metas.len();
         let arm = self.metas.first().map_or(Arm::Vis, |meta| meta.arm);
         let pages = vec![pages::stack::page(&self, arm, kind.exposed)];
         let Stacked { value, variance, flags, .. } = self.stacked;
-        // fresh pages for a plane cost more than filling it
-        let mut bad = self.spare;
-        bad.resize(flags.len(), 0.0);
-        let mut bad = Array2::from_shape_vec(flags.dim(), bad).unwrap_or_else(|_| Array2::zeros(flags.dim()));
-        let mut bits = Array2::<i32>::zeros(flags.dim());
-        Zip::from(&mut bad).and(&mut bits).and(&flags).par_for_each(|bad, bits, flags| {
-            *bad = if *flags == 0 { 0.0 } else { 1.0 };
-            *bits = *flags;
-        });
-        let products = vec![
-            ProductImage::new(kind.catg, "", "electron", value, Some(variance), flags, n_combined),
-            ProductImage::new("BP_MAP", "_BPMAP", "", bad, None, bits, n_combined),
-        ];
+        let map = kind.judges.then(|| bad_map(&flags, self.spare));
+        let mut products = vec![ProductImage::new(kind.catg, "", "electron", value, Some(variance), flags, n_combined)];
+        products.extend(map.map(|(bad, bits)| ProductImage::new("BP_MAP", "_BPMAP", "", bad, None, bits, n_combined)));
         RecipeOutput { products, qc, rejected: self.rejected, remarks: self.remarks, pages, ..RecipeOutput::default() }
     }
+}
+
+/// 1 where a pixel is flagged, and its bits. `spare` is memory for the first plane: fresh pages cost more than filling it.
+fn bad_map(flags: &Array2<i32>, mut spare: Vec<f32>) -> (Array2<f32>, Array2<i32>) {
+    spare.resize(flags.len(), 0.0);
+    let mut bad = Array2::from_shape_vec(flags.dim(), spare).unwrap_or_else(|_| Array2::zeros(flags.dim()));
+    let mut bits = Array2::<i32>::zeros(flags.dim());
+    Zip::from(&mut bad).and(&mut bits).and(flags).par_for_each(|bad, bits, flags| {
+        *bad = if *flags == 0 { 0.0 } else { 1.0 };
+        *bits = *flags;
+    });
+    (bad, bits)
 }

@@ -5,158 +5,135 @@ use ndarray::Array2;
 use serde::Deserialize;
 
 use super::contract::{ProductImage, ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput};
-use super::on_sky::{self, OnSkyRules, OnSkySet};
-use super::parameters::{check_ranges, typed};
+use super::on_sky::{self, OnSkyRules, OnSkySet, SourceParameters};
+use super::parameters::{self, check_ranges, merged};
 use super::spectra::{self, Exposed, Extracted, Source, SourceOrder, SpectraParameters};
 use super::stare_qc;
 use super::tables::{Column, Table};
 use crate::instrument::{Arm, FrameMeta, airglow};
+use crate::quality::QcMetric;
 use crate::reduction::science::cosmic::{self, CosmicOptions};
 use crate::reduction::science::exposure::Exposure;
-use crate::reduction::science::extract::ExtractOptions;
 use crate::reduction::science::joint::{self, Joint, JointOptions, JointOrder};
 use crate::reduction::science::prepare;
 use crate::reduction::science::sky::SkyOptions;
 use crate::reduction::science::strip::{self, UNUSABLE};
-use crate::reduction::science::trace::SearchOptions;
 use crate::reduction::spectrum::rectified::OrderLight;
 
 /// `ESO DPR TECH` of the frames.
 const TECH: &str = "ECHELLE,SLIT,STARE";
 
 /// Parameters; meanings, units and ranges in `config/recipes.toml`.
+#[derive(Clone, Debug, PartialEq)]
+struct Parameters {
+    source: SourceParameters,
+    own: OwnParameters,
+}
+
+/// Those that only these recipes have.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parameters {
+struct OwnParameters {
     stack_sigma: f64,
     sky_sigma: f64,
     sky_structure: f64,
     source_error: f64,
     cosmic_sigma: f64,
     cosmic_wing: f64,
-    correct_wavelengths: bool,
-    line_search: f64,
-    line_signal: f64,
-    source_sigma: f64,
-    source_fraction: f64,
-    most_sources: usize,
-    target: f64,
-    target_reach: f64,
-    aperture: f64,
-    reach: f64,
     turns: usize,
 }
 
 impl Parameters {
     fn read(recipe: &'static str, overrides: &toml::Table) -> Result<Parameters, RecipeError> {
-        let p: Parameters = typed(recipe, overrides)?;
+        let mut table = merged(recipe, overrides)?;
+        let source = SourceParameters::taken(recipe, &mut table)?;
+        let own: OwnParameters = parameters::read(recipe, table)?;
         check_ranges(
             recipe,
             &[
-                ("stack_sigma", p.stack_sigma, 3.0..=50.0),
-                ("sky_sigma", p.sky_sigma, 3.0..=20.0),
-                ("sky_structure", p.sky_structure, 2.0..=10.0),
-                ("source_error", p.source_error, 0.0..=0.5),
-                ("cosmic_sigma", p.cosmic_sigma, 3.0..=50.0),
-                ("cosmic_wing", p.cosmic_wing, 1.0..=50.0),
-                ("line_search", p.line_search, 0.5..=12.0),
-                ("line_signal", p.line_signal, 4.0..=100.0),
-                ("source_sigma", p.source_sigma, 3.0..=50.0),
-                ("source_fraction", p.source_fraction, 0.001..=1.0),
-                ("most_sources", p.most_sources as f64, 1.0..=8.0),
-                ("target", p.target, -6.0..=6.0),
-                ("target_reach", p.target_reach, 0.2..=12.0),
-                ("aperture", p.aperture, 0.3..=6.0),
-                ("reach", p.reach, 1.0..=6.0),
-                ("turns", p.turns as f64, 1.0..=6.0),
+                ("stack_sigma", own.stack_sigma, 3.0..=50.0),
+                ("sky_sigma", own.sky_sigma, 3.0..=20.0),
+                ("sky_structure", own.sky_structure, 2.0..=10.0),
+                ("source_error", own.source_error, 0.0..=0.5),
+                ("cosmic_sigma", own.cosmic_sigma, 3.0..=50.0),
+                ("cosmic_wing", own.cosmic_wing, 1.0..=50.0),
+                ("turns", own.turns as f64, 1.0..=6.0),
             ],
         )?;
-        Ok(p)
+        Ok(Parameters { source, own })
     }
 
     fn options(&self, set: &OnSkySet) -> JointOptions {
         JointOptions {
             sky: SkyOptions {
-                rejection: self.sky_sigma,
-                structure: self.sky_structure,
-                source_error: self.source_error,
+                rejection: self.own.sky_sigma,
+                structure: self.own.sky_structure,
+                source_error: self.own.source_error,
                 ..SkyOptions::default()
             },
             cosmic: self.cosmic(),
-            shift: self.correct_wavelengths.then(|| set.shift_options(self.line_search, self.line_signal)),
-            search: SearchOptions {
-                threshold: self.source_sigma,
-                fraction: self.source_fraction,
-                most: self.most_sources,
-                near: Some((self.target, self.target_reach)),
-                ..SearchOptions::default()
-            },
-            extract: ExtractOptions { aperture: self.aperture, reach: self.reach, ..ExtractOptions::default() },
+            shift: self.source.shift(set),
+            search: self.source.search(),
+            extract: self.source.extract(),
             prior: set.prior(),
-            turns: self.turns,
+            turns: self.own.turns,
         }
     }
 
     fn cosmic(&self) -> CosmicOptions {
-        CosmicOptions { threshold: self.cosmic_sigma, wing: self.cosmic_wing, ..CosmicOptions::default() }
+        CosmicOptions { threshold: self.own.cosmic_sigma, wing: self.own.cosmic_wing, ..CosmicOptions::default() }
     }
 }
 
-/// The recipe `stare`.
+/// One of the two recipes.
 #[derive(Clone, Copy, Debug)]
-pub struct Stare;
-
-/// The recipe `stare_std`.
-#[derive(Clone, Copy, Debug)]
-pub struct StareStandard;
-
-const VERSION: &str = "1";
-
-macro_rules! recipe {
-    ($kind:ty, $name:literal, $standard:literal) => {
-        impl Recipe for $kind {
-            fn name(&self) -> &'static str {
-                $name
-            }
-
-            fn version(&self) -> &'static str {
-                VERSION
-            }
-
-            fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError> {
-                Parameters::read($name, parameters).map(|_| ())
-            }
-
-            fn verify(&self, frames: &[FrameMeta], parameters: &toml::Table) -> Result<(), RecipeError> {
-                self.check_parameters(parameters)?;
-                on_sky::check(frames, OnSkyRules { recipe: $name, tech: TECH }).map(|_| ())
-            }
-
-            fn peak_bytes(&self, frames: &[FrameMeta]) -> u64 {
-                on_sky::peak_bytes(frames)
-            }
-
-            fn run(&self, input: RecipeInput, parameters: &toml::Table) -> Result<RecipeOutput, RecipeError> {
-                run($name, $standard, input, parameters)
-            }
-        }
-    };
+pub struct Stare {
+    name: &'static str,
+    standard: bool,
 }
 
-recipe!(Stare, "stare", false);
-recipe!(StareStandard, "stare_std", true);
+/// The recipe `stare`.
+pub const STARE: Stare = Stare { name: "stare", standard: false };
+/// The recipe `stare_std`.
+pub const STARE_STANDARD: Stare = Stare { name: "stare_std", standard: true };
+
+impl Recipe for Stare {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn version(&self) -> &'static str {
+        "1"
+    }
+
+    fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError> {
+        Parameters::read(self.name, parameters).map(|_| ())
+    }
+
+    fn verify(&self, frames: &[FrameMeta], parameters: &toml::Table) -> Result<(), RecipeError> {
+        self.check_parameters(parameters)?;
+        on_sky::check(frames, OnSkyRules { recipe: self.name, tech: TECH }).map(|_| ())
+    }
+
+    fn peak_bytes(&self, frames: &[FrameMeta]) -> u64 {
+        on_sky::peak_bytes(frames)
+    }
+
+    fn run(&self, input: RecipeInput, parameters: &toml::Table) -> Result<RecipeOutput, RecipeError> {
+        run(self.name, self.standard, input, &Parameters::read(self.name, parameters)?)
+    }
+}
 
 fn run(
     recipe: &'static str,
     standard: bool,
     mut input: RecipeInput,
-    parameters: &toml::Table,
+    parameters: &Parameters,
 ) -> Result<RecipeOutput, RecipeError> {
-    let parameters = Parameters::read(recipe, parameters)?;
     let mut set = on_sky::open(&mut input, OnSkyRules { recipe, tech: TECH })?;
     let wrong = |reason: String| RecipeError::Input { recipe, reason };
     let options = parameters.options(&set);
-    let mut exposure = prepare::summed(&set.exposures, parameters.stack_sigma)
+    let mut exposure = prepare::summed(&set.exposures, parameters.own.stack_sigma)
         .ok_or_else(|| wrong("the frames differ in shape or binning; reduce them as separate sets".to_string()))?;
     set.exposures.clear();
     let strips =
@@ -184,13 +161,10 @@ fn run(
         let light: Vec<OrderLight> = joint.orders.iter().map(light).collect();
         let extracted = Extracted { exposed, sources };
         let finished = spectra::finish_with_light(recipe, &extracted, &light, &input.tables, &spectra)?;
-        output.products.extend(finished.products);
-        output.tables.extend(finished.tables);
-        output.maps.extend(finished.maps);
-        output.spectra = finished.spectra;
-        output.qc.extend(finished.qc);
-        output.remarks.extend(finished.remarks);
-        output.pages.extend(finished.pages);
+        output.append(finished);
+    } else {
+        let text = "light optimally extracted over that of the boxcar";
+        output.qc.push(QcMetric::absent("OPT BOX RATIO", "no spectrum was extracted", "", text));
     }
     Ok(output)
 }
@@ -201,29 +175,11 @@ fn remarks(joint: &Joint) -> Vec<String> {
     if let Some(missing) = &joint.missing {
         out.push(format!("{missing}: only the sky is given"));
     }
-    for source in &joint.sources {
-        out.push(format!(
-            "source at {:.2} arcsec, FWHM {:.2} arcsec, {:.1} sigma",
-            source.position, source.fwhm, source.significance
-        ));
+    out.extend(joint.sources.iter().map(on_sky::described));
+    if joint.slit.is_none() {
+        out.push("the sky is too faint to tell where the slit lies: the maps are taken as they are".to_string());
     }
-    match &joint.slit {
-        Some(shift) if shift.is_significant() => out.push(format!(
-            "the slit lies {:.2} +- {:.2} pixels off the maps along itself: they were moved with it",
-            shift.pixels, shift.error
-        )),
-        Some(_) => {}
-        None => {
-            out.push("the sky is too faint to tell where the slit lies: the maps are taken as they are".to_string())
-        }
-    }
-    match &joint.shift {
-        Some(shift) => out.push(format!(
-            "lines of the sky lie {:.3} +- {:.3} rows off the map of wavelengths: wavelengths are corrected",
-            shift.rows, shift.error
-        )),
-        None => out.push("too few lines of the sky: wavelengths are those of the map".to_string()),
-    }
+    out.extend(on_sky::moved(joint.slit.as_ref(), joint.shift.as_ref()));
     if !joint.left_out.is_empty() {
         out.push(format!("orders without enough usable pixels: {:?}", joint.left_out));
     }

@@ -2,7 +2,7 @@
 
 use super::lamp::temperature_qc;
 use super::on_sky::OnSkySet;
-use super::spectra::order_name;
+use super::on_sky_qc::{self, of_order};
 use crate::numerics::robust::median_f64;
 use crate::quality::QcMetric;
 use crate::reduction::flags;
@@ -39,14 +39,14 @@ pub fn quality(joint: &Joint, set: &OnSkySet, exposure: &Exposure, rays: usize) 
     let mut between = Vec::new();
     for order in &joint.orders {
         let (on, off) = residuals(order);
-        qc.extend(scatters(&on, &off).map(|metric| named(metric, set, order)));
+        qc.extend(scatters(&on, &off).map(|metric| of_order(set, order.strip.order, metric)));
         for residual in order.residuals() {
             sum += residual.value * residual.sigma + residual.source;
             count += 1.0;
         }
         lines.extend(on);
         between.extend(off);
-        qc.push(named(masked(order), set, order));
+        qc.push(of_order(set, order.strip.order, masked(order)));
     }
     qc.push(measured(
         "INNER ORDER PIX MEAN",
@@ -60,10 +60,6 @@ pub fn quality(joint: &Joint, set: &OnSkySet, exposure: &Exposure, rays: usize) 
     qc.extend(sources(joint, set));
     qc.extend(temperature_qc(&set.metas));
     qc
-}
-
-fn named(metric: QcMetric, set: &OnSkySet, order: &JointOrder) -> QcMetric {
-    QcMetric { order: order_name(set.arm, order.strip.order), to_header: false, ..metric }
 }
 
 /// What is left on and between the lines of the sky, away from sources, in units of the noise.
@@ -107,71 +103,35 @@ fn masked(order: &JointOrder) -> QcMetric {
 }
 
 fn shifts(joint: &Joint, set: &OnSkySet) -> Vec<QcMetric> {
+    let mut qc = on_sky_qc::shifts(joint.shift.as_ref(), joint.slit.as_ref(), set);
+    let Some(shift) = &joint.shift else { return qc };
     let bins = set.bins()[0] as f64;
-    let mut qc = Vec::new();
-    let texts =
-        ["shift of sky lines against the arc, along the dispersion", "its standard error", "lines of the sky measured"];
-    match &joint.shift {
-        Some(shift) => {
-            let groups = shift.orders.iter().flat_map(|order| &order.groups).filter(|group| !group.out).count();
-            qc.push(QcMetric::measured("WAVE SHIFT", shift.rows * bins, "pixels", texts[0]));
-            qc.push(QcMetric::measured("WAVE SHIFT ERR", shift.error * bins, "pixels", texts[1]));
-            qc.push(QcMetric::measured("WAVE SHIFT LINES", groups as f64, "", texts[2]));
-            for (order, found) in joint.orders.iter().zip(&shift.orders) {
-                qc.push(named(QcMetric::measured("WAVE SHIFT", found.rows * bins, "pixels", texts[0]), set, order));
-            }
-        }
-        None => {
-            let reason = "too few lines of the sky can be seen";
-            qc.push(QcMetric::absent("WAVE SHIFT", reason, "pixels", texts[0]));
-            qc.push(QcMetric::absent("WAVE SHIFT ERR", reason, "pixels", texts[1]));
-        }
+    let groups = shift.orders.iter().flat_map(|order| &order.groups).filter(|group| !group.out).count();
+    qc.push(QcMetric::measured("WAVE SHIFT LINES", groups as f64, "", "lines of the sky measured"));
+    let [name, text] = on_sky_qc::WAVE_SHIFT;
+    for (order, found) in joint.orders.iter().zip(&shift.orders) {
+        let metric = QcMetric::measured(name, found.rows * bins, "pixels", text);
+        qc.push(of_order(set, order.strip.order, metric));
     }
-    let text = "shift of the slit along itself against the arc";
-    qc.push(match &joint.slit {
-        Some(slit) => QcMetric::measured("SLIT SHIFT", slit.pixels, "pixels", text),
-        None => QcMetric::absent("SLIT SHIFT", "the sky is too faint", "pixels", text),
-    });
     qc
 }
 
+/// Metrics of the target; those of its spectrum come with the spectrum.
 fn sources(joint: &Joint, set: &OnSkySet) -> Vec<QcMetric> {
     let mut qc = vec![QcMetric::measured("N SOURCES", joint.sources.len() as f64, "", "sources found on the slit")];
-    let texts = [
-        ("SOURCE POS", "arcsec", "slit position of the target"),
-        ("SOURCE SIGMA", "", "significance of the target"),
-        ("PROFILE FWHM", "arcsec", "median width of the target's profile"),
-        ("OPT BOX RATIO", "", "median ratio of optimal to boxcar light"),
-    ];
     let Some(target) = joint.sources.first() else {
-        let absent =
-            |(name, unit, text): &(&str, &str, &str)| QcMetric::absent(name, "no source was found", unit, text);
-        qc.extend(texts.iter().map(absent));
+        let texts = [
+            ("SOURCE POS", "arcsec", "slit position of the target"),
+            ("SOURCE SIGMA", "", "significance of the target"),
+            ("PROFILE FWHM", "arcsec", "median width of the target's profile"),
+        ];
+        let absent = |(name, unit, text)| QcMetric::absent(name, "no source was found", unit, text);
+        qc.extend(texts.map(absent));
         return qc;
     };
-    let mut widths = Vec::new();
-    let mut ratios = Vec::new();
-    for order in &joint.orders {
-        let Some(extracted) = &order.extracted else { continue };
-        if let Some(fwhm) = extracted.fwhm.first().copied().filter(|fwhm| fwhm.is_finite()) {
-            widths.push(fwhm);
-            let metric = QcMetric::measured("PROFILE FWHM", fwhm, "arcsec", "width of the target's profile");
-            qc.push(named(metric, set, order));
-        }
-        let Some(spectrum) = extracted.spectra.first() else { continue };
-        for k in 0..spectrum.len() {
-            let (flux, boxcar) = (spectrum.flux[k], spectrum.boxcar[k]);
-            if spectrum.flags[k] == 0 && flux > 5.0 * spectrum.variance[k].sqrt() && boxcar > 0.0 {
-                ratios.push(flux / boxcar);
-            }
-        }
-    }
-    let values = [Some(target.position), Some(target.significance), median_f64(&mut widths), median_f64(&mut ratios)];
-    for ((name, unit, text), value) in texts.into_iter().zip(values) {
-        qc.push(match value.filter(|value| value.is_finite()) {
-            Some(value) => QcMetric::measured(name, value, unit, text),
-            None => QcMetric::absent(name, "the source is too faint", unit, text),
-        });
-    }
+    qc.push(QcMetric::measured("SOURCE POS", target.position, "arcsec", "slit position of the target"));
+    qc.push(QcMetric::measured("SOURCE SIGMA", target.significance, "", "significance of the target"));
+    let width = |order: &JointOrder| Some((order.strip.order, *order.extracted.as_ref()?.fwhm.first()?));
+    qc.extend(on_sky_qc::widths(set, joint.orders.iter().filter_map(width)));
     qc
 }

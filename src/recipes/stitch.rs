@@ -15,8 +15,7 @@ pub fn quality(arm: Arm, qth: &[Option<Blaze>], d2: Option<&[Option<Blaze>]>) ->
     let Some(d2) = d2 else { return vec![QcMetric::absent("D2 ORDERS", "no flat of that lamp was given", "", text)] };
     let mut qc = vec![QcMetric::measured("D2 ORDERS", d2.iter().flatten().count() as f64, "", text)];
     for (first, second) in qth.iter().zip(d2).filter_map(|(first, second)| first.as_ref().zip(second.as_ref())) {
-        let order = SpectralFormat::of(arm).order(first.order);
-        let order = order.map_or_else(|| first.order.to_string(), |order| order.name().to_string());
+        let order = SpectralFormat::of(arm).name_of(first.order);
         let seam = Seam::of(first, second);
         let mut push = |metric: QcMetric| qc.push(QcMetric { order: order.clone(), ..metric });
         push(QcMetric::measured("D2 SHARE", seam.share, "", "part of the order where that lamp is the brighter one"));

@@ -246,6 +246,11 @@ impl SpectralFormat {
     pub fn order(&self, number: u8) -> Option<&OrderFormat> {
         self.orders.iter().find(|order| order.number == number)
     }
+
+    /// What people call an order: a letter in VIS, the number in NIR, and for an order that the arm does not have.
+    pub fn name_of(&self, number: u8) -> String {
+        self.order(number).map_or_else(|| number.to_string(), |order| order.name().to_string())
+    }
 }
 
 /// Why a table of the spectral format cannot be used.

@@ -317,6 +317,14 @@ fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     distinct
 }
 
+/// Median of finite values; of two in the middle their mean.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    let (below, above) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
+    Some(0.5 * (below + above))
+}
+
 /// Rounded to so many decimals.
 pub(super) fn rounded(value: f64, decimals: usize) -> f64 {
     // The text is what will stand in the header.

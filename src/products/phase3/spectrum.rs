@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::context::{Arms, Context, Observation, rounded};
+use super::context::{Arms, Context, Observation, median, rounded};
 use super::error::Phase3Error;
 use super::general::{general_header, write};
 use crate::fits::{ColumnData, ColumnValues, Header, ImageHdu, PlaneData};
@@ -134,13 +134,6 @@ fn flux_error(spectrum: &MergedSpectrum) -> f64 {
         Some(percent) if percent <= 100.0 => rounded(percent, 3),
         _ => -2.0,
     }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.retain(|value| value.is_finite());
-    values.sort_by(f64::total_cmp);
-    let (below, above) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
-    Some(0.5 * (below + above))
 }
 
 /// The keywords of HDU 0 that only a spectrum has.

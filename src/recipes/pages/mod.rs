@@ -83,8 +83,7 @@ impl View {
 
     /// Name of an order: a letter in VIS, its number in NIR.
     fn order(self, order: u8) -> String {
-        let format = SpectralFormat::of(self.arm);
-        format.order(order).map_or_else(|| order.to_string(), |order| order.name().to_string())
+        SpectralFormat::of(self.arm).name_of(order)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which response serves, and what a standard says of the instrument.
 
-use super::{Exposed, Source, SpectraParameters, order_name, response};
+use super::{Exposed, Source, SpectraParameters, response};
+use crate::instrument::format::SpectralFormat;
 use crate::numerics::robust::median_f64;
 use crate::quality::QcMetric;
 use crate::recipes::contract::{MasterTable, ProductCard};
@@ -153,7 +154,7 @@ pub fn efficiency(
             let found = efficiency(&order.spectrum, star, exposed.exptime, airmass, parameters.line_width);
             let mut own: Vec<f64> = found.iter().map(|(_, value)| *value).collect();
             if let Some(median) = median_f64(&mut own) {
-                let order = order_name(exposed.arm, order.spectrum.order);
+                let order = SpectralFormat::of(exposed.arm).name_of(order.spectrum.order);
                 qc.push(QcMetric { order, ..QcMetric::measured(NAME, median, "", COMMENT) });
             }
             orders.extend(std::iter::repeat_n(i64::from(order.spectrum.order), found.len()));

@@ -1,6 +1,7 @@
 //! Quality of extracted, merged and calibrated spectra in numbers.
 
 use super::{Exposed, Source};
+use crate::instrument::format::SpectralFormat;
 use crate::numerics::robust::median_f64;
 use crate::quality::QcMetric;
 use crate::reduction::spectrum::density::OrderDensity;
@@ -42,7 +43,7 @@ pub fn of_target(
     let faint = "the source is too faint to compare both extractions";
     qc.push(metric("OPT BOX RATIO", ratio, faint, "", "light optimally extracted over that of the boxcar"));
     for order in &source.orders {
-        let name = super::order_name(exposed.arm, order.spectrum.order);
+        let name = SpectralFormat::of(exposed.arm).name_of(order.spectrum.order);
         let ratio = optimal_over_boxcar(std::iter::once(&order.spectrum));
         qc.push(of_order(&name, metric("OPT BOX RATIO", ratio, faint, "", "optimal over boxcar")));
     }

@@ -198,7 +198,7 @@ impl Source {
     /// Its orders as electrons per second and nm over the lamp's light.
     fn densities(&self, exposed: &Exposed, parameters: &SpectraParameters) -> Vec<OrderDensity> {
         let density = |order: &SourceOrder| {
-            let name = order_name(exposed.arm, order.spectrum.order);
+            let name = SpectralFormat::of(exposed.arm).name_of(order.spectrum.order);
             OrderDensity::new(&order.spectrum, &name, exposed.exptime, parameters.least_blaze)
         };
         self.orders.iter().map(density).collect()
@@ -221,13 +221,4 @@ impl Source {
         };
         wavelength.iter().map(part).collect()
     }
-}
-
-/// Name of an order: a letter in VIS, the number in NIR.
-pub fn order_name(arm: Arm, order: u8) -> String {
-    match arm {
-        Arm::Vis | Arm::Nir => SpectralFormat::of(arm).order(order).map(|found| found.name().to_string()),
-        Arm::Acq => None,
-    }
-    .unwrap_or_else(|| order.to_string())
 }

@@ -77,20 +77,7 @@ fn the_error_of_a_map_knows_what_the_places_of_a_line_share() {
 }
 
 fn solve_options() -> SolveOptions {
-    SolveOptions {
-        ties: Ties::Independent,
-        search: 3,
-        slips: 0,
-        sigma: 0.9,
-        least_signal: 6.0,
-        response: 0.0,
-        clip: 5.0,
-        max_wave: 5,
-        max_order: 3,
-        least_found: 0.35,
-        least_cover: 0.6,
-        largest_scatter: 0.25,
-    }
+    SolveOptions { search: 3, ..super::tests::options() }
 }
 
 /// Lines with a companion each on their red side, too faint for any single pinhole to show it.

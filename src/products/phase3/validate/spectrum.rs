@@ -1,5 +1,6 @@
 //! Rules S: a spectrum, its two headers and its columns.
 
+use super::super::context::median;
 use super::Check;
 use super::cells::{Cell, form_of};
 use super::general::DAY_S;
@@ -337,12 +338,4 @@ fn signal_to_noise(subject: &Subject<'_>, tolerance: f64) -> Vec<Breach> {
         }
         _ => Vec::new(),
     }
-}
-
-/// Median of finite values; of two in the middle their mean.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.retain(|value| value.is_finite());
-    values.sort_by(f64::total_cmp);
-    let (below, above) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
-    Some(0.5 * (below + above))
 }
