@@ -45,7 +45,7 @@ fn the_full_night_has_as_many_frames_as_a_real_one() {
 #[test]
 fn every_shipped_plan_loads_and_has_names_of_its_own() {
     let counts: Vec<(&str, usize)> = SHIPPED.iter().map(|plan| (plan.name, shipped(plan.name).1.len())).collect();
-    assert_eq!(counts, [("full", 208), ("quick", 39), ("extreme", 105), ("faults", 55), ("missing", 27)]);
+    assert_eq!(counts, [("full", 208), ("quick", 39), ("extreme", 105), ("faults", 55), ("missing", 27), ("demo", 52)]);
     for plan in &SHIPPED {
         let (_, exposures) = shipped(plan.name);
         let names: BTreeSet<&str> = exposures.iter().map(|exposure| exposure.name.as_str()).collect();
@@ -230,6 +230,6 @@ fn a_plan_that_is_not_there_names_those_that_are() {
     let error = Plan::load("fulll").expect_err("no such plan");
     assert_eq!(
         error.to_string(),
-        "there is no plan \"fulll\", neither as a file nor among the shipped ones (full, quick, extreme, faults, missing)"
+        "there is no plan \"fulll\", neither as a file nor among the shipped ones (full, quick, extreme, faults, missing, demo)"
     );
 }

@@ -1,30 +1,35 @@
 //! `soxsd demo`: the whole way of simulated frames, from landing to archive, with the real daemon in this process.
 
+mod landing;
+mod latency;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use self::landing::{Landed, Lander};
+use self::latency::Observation;
 use super::super::{CliError, CliResult, FAILED, OK, output};
 use super::account::Account;
 use super::reduce::{progress_bar, said};
-use super::{engine_error, stop_on_signals};
+use super::stop_on_signals;
 use crate::catalogue::Catalogue;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::daemon::{self, BatchProgress};
 use crate::fault::{Classified, FaultClass};
 use crate::fits::FileDigests;
-use crate::instrument::{Arm, Binning};
-use crate::simulator::{self, FrameKind, NightPlan, TemplatePlan};
 
-/// Seed of the demonstration: the same frames every time, but for their dates.
-const SEED: u64 = 20_260_310;
-/// How long the demonstration may take after the last frame has landed.
-const LIMIT: Duration = Duration::from_secs(180);
+/// How long the daemon may take for a block after its last frame has landed.
+const LIMIT: Duration = Duration::from_secs(300);
+/// Master calibrations that the night makes: biases in two modes, darks of two DITs, flats of two arms.
+const MASTERS: usize = 6;
+/// Targets whose Phase 3 files of both arms must be in the archive.
+const TARGETS: usize = 2;
 
 /// Arguments of `soxsd demo`.
 #[derive(Clone, Debug, Args)]
@@ -67,8 +72,7 @@ pub async fn demo(config: Config, args: DemoArgs) -> CliResult {
         Ok(None) => {}
         Err(_) => return daemon_ended(daemon.await),
     }
-    let landed = land_all(&staging, &raw, &cancel, &bar).await?;
-    wait_until_done(&catalogue_file, landed, &cancel, &bar).await?;
+    let (landed, observed) = night(&staging, &raw, &catalogue_file, &cancel, &bar).await?;
     bar.finish_and_clear();
     let interrupted = cancel.is_cancelled();
     cancel.cancel();
@@ -76,13 +80,20 @@ pub async fn demo(config: Config, args: DemoArgs) -> CliResult {
 
     let catalogue = Catalogue::open_read_only(&catalogue_file, Arc::new(SystemClock)).await?;
     let account = Account::read(&catalogue).await?;
+    let observations = latency::observations(&catalogue, &account, &observed).await?;
+    let mut faults = faults(&account, &reduced, &archive, landed);
+    let complete = observations.iter().filter(|seen| seen.seconds.is_some() && seen.arms.len() == 2).count();
+    if complete != TARGETS {
+        faults.push(format!("{TARGETS} targets were to have Phase 3 files in both arms, {complete} have"));
+    }
     if args.json {
-        output::json(&account)?;
+        let median_s = latency::median(&observations);
+        output::json(&Demonstrated { account: &account, observations: &observations, median_s })?;
     } else {
         account.print()?;
+        latency::print(&observations)?;
         output::print(&format!("{}\n", account.totals()))?;
     }
-    let faults = faults(&account, &reduced, &archive, landed);
     for fault in &faults {
         output::remark(&format!("not accounted for: {fault}"));
     }
@@ -99,6 +110,41 @@ pub async fn demo(config: Config, args: DemoArgs) -> CliResult {
         )?;
     }
     Ok(if all_well { OK } else { FAILED })
+}
+
+/// What was shown, for `--json`.
+#[derive(Serialize)]
+struct Demonstrated<'a> {
+    #[serde(flatten)]
+    account: &'a Account,
+    observations: &'a [Observation],
+    median_s: Option<f64>,
+}
+
+/// The night, block by block: the next one lands when the last one is done. Returns how many files have landed, and the
+/// blocks on the sky.
+async fn night(
+    staging: &Path,
+    raw: &Path,
+    catalogue_file: &Path,
+    cancel: &CancellationToken,
+    bar: &indicatif::ProgressBar,
+) -> Result<(usize, Vec<Landed>), CliError> {
+    let (mut lander, blocks) = Lander::new(staging, raw)?;
+    let mut observed = Vec::new();
+    for (index, block) in blocks.iter().enumerate() {
+        let landed = lander.block(block, cancel, bar).await?;
+        if index == 0 {
+            lander.broken().await?;
+        }
+        wait_until_done(catalogue_file, lander.files, cancel, bar).await?;
+        if !landed.object.is_empty() {
+            observed.push(landed);
+        }
+    }
+    // Only a frame that was drawn and not landed is left behind, after an interruption.
+    let _ = std::fs::remove_dir_all(staging);
+    Ok((lander.files, observed))
 }
 
 fn folder_of(args: &DemoArgs) -> Result<(PathBuf, Option<tempfile::TempDir>), CliError> {
@@ -141,83 +187,6 @@ fn demo_config(mut config: Config, folder: &Path, raw: &Path) -> Config {
     config.archive.clear();
     config.health.clear();
     config
-}
-
-/// A small evening that began an hour ago: biases in two modes, darks, one set that stays too small, a few frames whose
-/// recipes are not in this build.
-fn plan() -> NightPlan {
-    let start = SystemClock.now().checked_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::UNIX_EPOCH);
-    NightPlan::new(start)
-        .with(TemplatePlan::vis_bias(1, Binning { x: 1, y: 1 }, 5))
-        .with(TemplatePlan::nir_dark(10.0, 5))
-        .with(TemplatePlan::vis_bias(2, Binning { x: 2, y: 2 }, 5))
-        .with(TemplatePlan::nir_dark(120.0, 2))
-        .with(TemplatePlan::new(FrameKind::PinholeArc, Arm::Vis, 30.0, 1))
-}
-
-/// Let the frames land one by one, as the instrument writes them: every third in two halves, one never finished, one
-/// twice. Returns how many files were landed.
-async fn land_all(
-    staging: &Path,
-    raw: &Path,
-    cancel: &CancellationToken,
-    bar: &indicatif::ProgressBar,
-) -> Result<usize, CliError> {
-    let plan = plan();
-    let folder = staging.to_path_buf();
-    let (sender, mut frames) = tokio::sync::mpsc::channel::<PathBuf>(2);
-    let simulating = tokio::task::spawn_blocking(move || -> Result<(), CliError> {
-        for frame in plan.frames(SEED).map_err(|error| engine_error(&error))? {
-            let frame = frame.map_err(|error| engine_error(&error))?;
-            let path = simulator::write(&frame, &folder).map_err(|error| engine_error(&error))?;
-            if sender.blocking_send(path).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    });
-    let mut landed = 0;
-    while let Some(path) = frames.recv().await {
-        if cancel.is_cancelled() {
-            break;
-        }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        bar.set_message(format!("landing {name}"));
-        let bytes = tokio::fs::read(&path).await.map_err(io("read", &path))?;
-        land(&bytes, &raw.join(&name), landed % 3 == 2).await?;
-        landed += 1;
-        if landed == 3 {
-            // Somebody copies a frame once more under another name.
-            land(&bytes, &raw.join(format!("copy-of-{name}")), false).await?;
-            landed += 1;
-        }
-        tokio::fs::remove_file(&path).await.map_err(io("remove", &path))?;
-    }
-    frames.close();
-    simulating.await.map_err(|error| CliError::Engine {
-        message: error.to_string(),
-        class: FaultClass::Bug,
-        hint: String::new(),
-    })??;
-    // A transfer that breaks off and never comes back.
-    let broken = [b"SIMPLE  =                    T".as_slice(), &[b' '; 2850]].concat();
-    land(&broken, &raw.join("SOXS.broken-transfer.fits"), false).await?;
-    let _ = std::fs::remove_dir(staging);
-    Ok(landed + 1)
-}
-
-/// Write a file the way a transfer does: in place, with a pause in the middle when `slowly`.
-async fn land(bytes: &[u8], path: &Path, slowly: bool) -> Result<(), CliError> {
-    use tokio::io::AsyncWriteExt;
-    let (first, rest) = bytes.split_at(if slowly { bytes.len() / 2 } else { bytes.len() });
-    let mut file = tokio::fs::File::create(path).await.map_err(io("write", path))?;
-    file.write_all(first).await.map_err(io("write", path))?;
-    file.flush().await.map_err(io("write", path))?;
-    if slowly {
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        file.write_all(rest).await.map_err(io("write", path))?;
-    }
-    file.sync_all().await.map_err(io("write", path))
 }
 
 /// Until every landed file has its state, nothing is left to do, and every delivery is confirmed.
@@ -267,8 +236,8 @@ fn faults(account: &Account, reduced: &Path, archive: &Path, landed: usize) -> V
         }
     }
     let masters = account.products.iter().filter(|product| product.catg.starts_with("MASTER_")).count();
-    if masters != 3 {
-        faults.push(format!("3 masters were to be made, {masters} are there"));
+    if masters != MASTERS {
+        faults.push(format!("{MASTERS} masters were to be made, {masters} are there"));
     }
     for product in &account.products {
         let shown = reduced.join(&product.folder).join(&product.name);
