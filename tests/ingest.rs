@@ -275,6 +275,29 @@ async fn what_stays_truncated_is_quarantined_and_healed_by_good_content() {
     assert_eq!(site.state(&name(1)).await, "accepted");
 }
 
+/// Some transfers make the file as long as it will be and fill it afterwards.
+#[tokio::test]
+async fn a_file_of_full_length_that_is_not_filled_waits_for_its_writer() {
+    let site = site().await;
+    let whole = frame(1, 7);
+    let mut half = whole.clone();
+    let from = whole.len() - 20 * 64 * 2 - 2880;
+    half[from..].fill(0);
+    site.put(&name(1), &half, 30);
+    assert_eq!(site.scan().await.waiting, 1, "twenty rows are not there yet");
+    site.put(&name(1), &whole, 0);
+    site.scan().await;
+    site.clock.advance(3);
+    assert_eq!(site.scan().await.frames, 1);
+    assert_eq!(site.state(&name(1)).await, "accepted");
+
+    site.put(&name(2), &half, 30);
+    site.scan().await;
+    site.clock.advance(1000);
+    assert_eq!(site.scan().await.quarantined, 1);
+    assert_eq!(site.state(&name(2)).await, "quarantined:unwritten");
+}
+
 #[tokio::test]
 async fn a_backlog_is_taken_at_once_in_any_order_and_only_once() {
     let site = site().await;

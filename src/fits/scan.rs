@@ -60,6 +60,8 @@ pub struct Hdu {
     pub header: Header,
     /// Bytes of the data unit with its padding: a multiple of 2880.
     pub data_bytes: u64,
+    /// Bytes of the data unit after the last one that is not zero, padding included: all of them when nothing was written.
+    pub zero_tail: u64,
     /// BITPIX: 8, 16, 32, 64, -32 or -64.
     pub bitpix: i64,
     /// NAXIS1, NAXIS2, ... (columns first, as in the file).
@@ -255,11 +257,11 @@ impl<'a> Stream<'a> {
     fn walk(&mut self) -> Result<Vec<Hdu>, ScanError> {
         let mut hdus = Vec::new();
         while let Some(header) = self.next_header(hdus.len())? {
-            let hdu = self.unit(hdus.len(), header)?;
+            let mut hdu = self.unit(hdus.len(), header)?;
             self.part = format!("the data of HDU {}", hdus.len());
             self.declared = self.bytes.saturating_add(hdu.data_bytes);
             self.check_limit("bytes", self.declared, self.limits.bytes)?;
-            self.skip(hdu.data_bytes)?;
+            hdu.zero_tail = self.skip(hdu.data_bytes)?;
             hdus.push(hdu);
         }
         Ok(hdus)
@@ -394,12 +396,13 @@ impl<'a> Stream<'a> {
         let Some(data_bytes) = data_bytes else {
             return Err(refuse(2, format!("axes of {shape:?} declare more bytes than can be counted")));
         };
-        Ok(Hdu { header, data_bytes, bitpix, shape })
+        Ok(Hdu { header, data_bytes, zero_tail: 0, bitpix, shape })
     }
 
-    fn skip(&mut self, bytes: u64) -> Result<(), ScanError> {
+    /// Read over a data unit. Returns with how many zero bytes it ends.
+    fn skip(&mut self, bytes: u64) -> Result<u64, ScanError> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut left = bytes;
+        let (mut left, mut zero_tail) = (bytes, 0);
         if left > 0 {
             scratch.resize(256 * 1024, 0);
         }
@@ -410,9 +413,13 @@ impl<'a> Stream<'a> {
                 return Err(self.truncated());
             }
             left -= count as u64;
+            zero_tail = match scratch[..count].iter().rposition(|byte| *byte != 0) {
+                Some(last) => (count - 1 - last) as u64,
+                None => zero_tail + count as u64,
+            };
         }
         self.scratch = scratch;
-        Ok(())
+        Ok(zero_tail)
     }
 
     /// Fill the buffer as far as the stream reaches.

@@ -15,6 +15,10 @@ use crate::fault::chain;
 use crate::fits::{Header, Scan, ScanError, ScanLimits, scan};
 use crate::instrument::{Classification, ClassifyError, FrameMeta};
 
+/// Rows of zero bytes at the end of an image that was written in part: nobody has written there yet. A detector has noise,
+/// so that two such rows would be enough; a row or two may be blank by other means.
+const UNWRITTEN_ROWS: u64 = 16;
+
 /// Code of a file that the operating system does not let us read.
 pub(super) const UNREADABLE: &str = "unreadable";
 
@@ -127,29 +131,30 @@ impl Judge {
         }
         let complete = match scan(&candidate.path, &self.limits) {
             Ok(complete) => complete,
-            Err(error) => return self.not_complete(candidate, &error, now),
+            Err(error) if error.is_incomplete() => {
+                return self.not_complete(candidate, scan_code(&error), chain(&error), now);
+            }
+            Err(error) => return refused(candidate, scan_code(&error), chain(&error)),
         };
+        if let Some(reason) = unwritten(candidate, &complete) {
+            return self.not_complete(candidate, "unwritten", reason, now);
+        }
         self.classify(candidate, complete, now).unwrap_or_else(|(code, reason)| Outcome::Quarantined { code, reason })
     }
 
-    fn not_complete(&self, candidate: &Candidate, error: &ScanError, now: Timestamp) -> Outcome {
+    fn not_complete(&self, candidate: &Candidate, code: &'static str, reason: String, now: Timestamp) -> Outcome {
         let patience = self.patience;
-        let reason = chain(error);
-        if error.is_incomplete() && !patience.existing && candidate.still_us < patience.deadline_us {
-            let left_us = patience.deadline_us.saturating_sub(candidate.still_us);
-            let until_us = now.as_microsecond().saturating_add(if candidate.changed {
-                // One more look when it has stood still before our eyes.
-                left_us.min(patience.settle_us)
-            } else {
-                left_us
-            });
-            return Outcome::Waits { changed: candidate.changed, reason, until_us };
+        if patience.existing || candidate.still_us >= patience.deadline_us {
+            return refused(candidate, code, reason);
         }
-        let code = scan_code(error);
-        if code == UNREADABLE && candidate.known_code == UNREADABLE && !candidate.changed {
-            return Outcome::Nothing;
-        }
-        Outcome::Quarantined { code, reason }
+        let left_us = patience.deadline_us.saturating_sub(candidate.still_us);
+        let until_us = now.as_microsecond().saturating_add(if candidate.changed {
+            // One more look when it has stood still before our eyes.
+            left_us.min(patience.settle_us)
+        } else {
+            left_us
+        });
+        Outcome::Waits { changed: candidate.changed, reason, until_us }
     }
 
     fn classify(
@@ -185,6 +190,29 @@ impl Judge {
         let frame = Frame { meta, header: primary.header, bytes, digest: complete.sha256 };
         Ok(Outcome::Frame(Box::new(frame)))
     }
+}
+
+/// Quarantine, unless nothing is new about a file that cannot be read.
+fn refused(candidate: &Candidate, code: &'static str, reason: String) -> Outcome {
+    if code == UNREADABLE && candidate.known_code == UNREADABLE && !candidate.changed {
+        return Outcome::Nothing;
+    }
+    Outcome::Quarantined { code, reason }
+}
+
+/// Why an image of full size is not complete: its writer made the file as long as it will be and has not come to its end.
+/// An image without any byte is not judged here: it may be what the detector gave.
+fn unwritten(candidate: &Candidate, complete: &Scan) -> Option<String> {
+    let image = complete.hdus.first()?;
+    let row = image.shape.first()?.saturating_mul(image.bitpix.unsigned_abs() / 8);
+    let partly = image.zero_tail < image.data_bytes && image.zero_tail >= row.saturating_mul(UNWRITTEN_ROWS);
+    (partly && row > 0).then(|| {
+        format!(
+            "{}: the last {} of {} bytes of the image are zero: nothing was written there; wait for its writer or send it \
+             again",
+            candidate.look.path, image.zero_tail, image.data_bytes
+        )
+    })
 }
 
 /// Stable code of what is wrong with the form of a file.
