@@ -18,7 +18,7 @@ use crate::reduction::spectrum::merged::{Join, MergedSpectrum};
 const RECIPE: &str = "merge_arms";
 /// PRO CATG of what is merged and of what it becomes, without the arm.
 const CATEGORY: &str = "FLUXCAL";
-/// Memory per sample of both spectra, in bytes, and samples of both.
+/// Memory at the peak: some 2 kB for each of the 60 000 samples that both arms and their join have.
 const BYTES: u64 = 2_000 * 60_000;
 
 /// Parameters; meanings, units and ranges in `config/recipes.toml`.

@@ -14,7 +14,7 @@ use crate::catalogue::products::{Claim, JudgedMetric, NewProduct};
 use crate::config::Workspace;
 use crate::fault::{Classified, FaultClass};
 use crate::fits::{FileDigests, FitsError, Header, ReadLimits, read_image};
-use crate::instrument::{FrameMeta, Night};
+use crate::instrument::{Arm, FrameMeta, Night};
 use crate::products::phase3::{Phase3Error, StandardError};
 use crate::products::{
     CalibrationInput, Product, ProductError, Provenance, RawInput, SofEntry, add_calibration, sof, write_product,
@@ -288,7 +288,9 @@ pub fn mtime_us(metadata: &std::fs::Metadata) -> Option<i64> {
 }
 
 fn judge(order: &Order, metrics: &[QcMetric], limits: &Limits) -> Vec<JudgedMetric> {
-    let Some(arm) = order.raw.first().map(|frame| frame.meta.arm) else { return Vec::new() };
+    let arms = || order.raw.iter().map(|frame| frame.meta.arm);
+    // a spectrum of both arms has the scale of UV-VIS
+    let Some(arm) = arms().find(|arm| *arm == Arm::Vis).or_else(|| arms().next()) else { return Vec::new() };
     metrics
         .iter()
         .map(|metric| {

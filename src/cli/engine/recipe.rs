@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::daemon::{CheckedRules, DaemonError};
 use crate::fault::{Classified, FaultClass, chain};
 use crate::fits::{self, FitsError, Header, Placement, ScanLimits, write_atomically};
-use crate::instrument::Classification;
+use crate::instrument::{Arm, Classification};
 use crate::products::{Product, ProductError, SofEntry, sof};
 use crate::quality::Verdict;
 use crate::recipes::{self, RecipeError};
@@ -165,7 +165,10 @@ fn order(recipe: &str, parameters: toml::Table, entries: &[SofEntry], rules: &Ch
         return Err(usage(format!("no raw frame is given for {recipe}")));
     };
     let set_name = match rule.grouping {
-        Grouping::Follow => names::joint_stem(&first.meta, &rule.token),
+        Grouping::Follow => {
+            let visible = raw.iter().find(|(frame, _)| frame.meta.arm == Arm::Vis);
+            names::joint_stem(&visible.map_or(first, |(frame, _)| frame).meta, &rule.token)
+        }
         _ => names::stem(&first.meta, &rule.token),
     };
     let mut header = header.clone();
