@@ -163,6 +163,7 @@ fn order(set: &Set, masters: &BTreeMap<String, PathBuf>, rules: &CheckedRules) -
         masters,
         header: set.header.clone(),
         revision: 1,
+        previews: true,
     })
 }
 

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::keys::{Keys, say};
-use super::rules::{Must, Need};
+use super::rules::{Must, Need, Partner};
 use crate::catalogue::{ProductId, SetId};
 use crate::config::Policy;
 use crate::instrument::Arm;
@@ -22,6 +22,8 @@ pub struct Candidate {
     pub keys: Keys,
     /// Start of the set's last exposure.
     pub mjd: f64,
+    /// Begin and end of its exposures.
+    pub span: [f64; 2],
     /// Why it must not be used although it exists: QC failed, stale, marked bad. Rule and reason.
     pub barred: Option<(&'static str, String)>,
 }
@@ -37,7 +39,15 @@ pub struct Wanted<'a> {
     pub keys: &'a Keys,
     /// Start of its first exposure.
     pub mjd: f64,
+    /// Begin and end of its exposures.
+    pub span: [f64; 2],
+    /// The set that it follows.
+    pub follows: Option<SetId>,
 }
+
+/// Least part of the shorter of two exposures that the other one must share with it.
+const LEAST_SHARED: f64 = 0.5;
+const DAY_S: f64 = 86_400.0;
 
 /// What became of a candidate.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +112,16 @@ fn fit(need: &Need, steps: &[f64], policy: Policy, data: Wanted<'_>, candidate: 
             return refuse(&format!("must {key}"), format!("{key} is {found}, it must be {value}"));
         }
     }
+    if let Some(partner) = need.partner {
+        if let Err(refusal) = is_partner(partner, data, candidate) {
+            return Err(refusal);
+        }
+        if let Some((rule, reason)) = &candidate.barred {
+            return refuse(rule, reason.clone());
+        }
+        let middle = |span: [f64; 2]| 0.5 * (span[0] + span[1]);
+        return Ok(Fit { unlike: 0.0, level: 0, distance: (middle(data.span) - middle(candidate.span)).abs() });
+    }
     let days = data.mjd - candidate.mjd;
     if need.same_night && night(data.mjd) != night(candidate.mjd) {
         return refuse("same night", format!("{:.2} d away, of another night than the data", days.abs()));
@@ -123,6 +143,25 @@ fn fit(need: &Need, steps: &[f64], policy: Policy, data: Wanted<'_>, candidate: 
     }
     let unlike = need.prefer.iter().map(|key| unlikeness(data.keys.get(key), candidate.keys.get(key))).sum();
     Ok(Fit { unlike, level: if policy == Policy::Peer { 0 } else { level }, distance })
+}
+
+/// Is it of the same light?
+fn is_partner(partner: Partner, data: Wanted<'_>, candidate: &Candidate) -> Result<(), Refusal> {
+    let refuse = |rule: &str, reason: String| Err(Refusal { rule: rule.to_string(), reason });
+    match partner {
+        Partner::Followed if data.follows == Some(candidate.set) => Ok(()),
+        Partner::Followed => refuse("of the same frames", "it is made from other frames".to_string()),
+        Partner::Simultaneous => {
+            let [ours, theirs] = [data.span, candidate.span].map(|[begin, end]| DAY_S * (end - begin));
+            let begin = data.span[0].max(candidate.span[0]);
+            let shared = (DAY_S * (data.span[1].min(candidate.span[1]) - begin)).max(0.0);
+            if shared > 0.0 && shared >= LEAST_SHARED * ours.min(theirs) {
+                return Ok(());
+            }
+            let reason = format!("the exposures of {ours:.0} s and {theirs:.0} s have {shared:.0} s in common");
+            refuse("at the same time", reason)
+        }
+    }
 }
 
 /// Number of the night that a Modified Julian Date belongs to; nights change at 15 h UT, as [`crate::instrument::Night`]
@@ -211,15 +250,20 @@ mod tests {
             set: SetId(set),
             keys: keys(json!({"read_mode": "1", "binning": binning, "exptime": exptime})),
             mjd,
+            span: [mjd, mjd],
             barred: None,
         }
+    }
+
+    fn wanted(keys: &Keys, mjd: f64) -> Wanted<'_> {
+        Wanted { set: SetId(99), arm: Arm::Vis, keys, mjd, span: [mjd, mjd], follows: None }
     }
 
     const STEPS: [f64; 3] = [1.5, 3.0, 10.0];
 
     fn order(policy: Policy, candidates: &[Candidate]) -> Vec<(i64, Result<usize, String>)> {
         let ours = keys(json!({"read_mode": "1", "binning": "1x1", "exptime": 10.0}));
-        let data = Wanted { set: SetId(99), arm: Arm::Vis, keys: &ours, mjd: 100.0 };
+        let data = wanted(&ours, 100.0);
         judge(&need(), &STEPS, policy, data, &candidates.iter().collect::<Vec<&Candidate>>())
             .into_iter()
             .map(|judged| {
@@ -278,7 +322,7 @@ mod tests {
         (need.same_night, need.required) = (true, false);
         let ours = keys(json!({"read_mode": "1", "binning": "1x1", "exptime": 10.0}));
         // 21 h UT; the night changes at 15 h UT
-        let data = Wanted { set: SetId(99), arm: Arm::Vis, keys: &ours, mjd: 100.875 };
+        let data = wanted(&ours, 100.875);
         let outcome = |mjd: f64| {
             let candidate = candidate(1, mjd, "1x1", 10.0);
             judge(&need, &STEPS, Policy::Newest, data, &[&candidate]).remove(0).outcome.map_err(|refusal| refusal.rule)
@@ -286,6 +330,38 @@ mod tests {
         assert!(outcome(100.9).is_ok() && outcome(100.63).is_ok() && outcome(101.6).is_ok());
         assert_eq!(outcome(100.62), Err("same night".to_string()));
         assert_eq!(outcome(101.63), Err("same night".to_string()));
+    }
+
+    #[test]
+    fn a_partner_is_of_the_same_frames_or_of_the_same_time() {
+        let ours = keys(json!({"read_mode": "1", "binning": "1x1", "exptime": 10.0}));
+        // exposed from 100.0 to 100.1 d
+        let data = Wanted { span: [100.0, 100.1], follows: Some(SetId(7)), ..wanted(&ours, 100.0) };
+        let judged = |partner: Partner, candidates: &[Candidate]| -> Vec<(i64, Result<(), String>)> {
+            let need = Need { partner: Some(partner), ..need() };
+            judge(&need, &STEPS, Policy::Newest, data, &candidates.iter().collect::<Vec<&Candidate>>())
+                .into_iter()
+                .map(|judged| {
+                    let outcome = judged.outcome.map(|_| ()).map_err(|refusal| refusal.rule);
+                    (candidates[judged.index].set.0, outcome)
+                })
+                .collect()
+        };
+        let at = |set: i64, span: [f64; 2]| Candidate { span, ..candidate(set, span[0], "1x1", 10.0) };
+        let same = judged(Partner::Followed, &[at(6, [100.0, 100.1]), at(7, [100.0, 100.1])]);
+        assert_eq!(same, [(7, Ok(())), (6, Err("of the same frames".to_string()))]);
+
+        // half of the shorter one is enough, later or earlier; the better centred goes first; the next night is no partner
+        let together = [at(1, [100.05, 100.15]), at(2, [100.04, 100.08]), at(3, [99.9, 100.04]), at(4, [101.0, 101.1])];
+        let found = judged(Partner::Simultaneous, &together);
+        assert_eq!(found[..2], [(2, Ok(())), (1, Ok(()))]);
+        let late = "at the same time".to_string();
+        assert_eq!(found[2..], [(3, Err(late.clone())), (4, Err(late))]);
+        let mut bad = at(2, [100.0, 100.1]);
+        bad.barred = Some(("qc", "failed".to_string()));
+        assert_eq!(judged(Partner::Simultaneous, &[bad]), [(2, Err("qc".to_string()))]);
+        let other = Candidate { keys: keys(json!({"read_mode": "2"})), ..at(2, [100.0, 100.1]) };
+        assert_eq!(judged(Partner::Simultaneous, &[other]), [(2, Err("match read_mode".to_string()))]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::choose::{self, Candidate, Judged, Wanted};
 use super::keys::Keys;
 use super::plan::Association;
-use super::rules::{Need, RecipeRule};
+use super::rules::{Grouping, Need, RecipeRule};
 use crate::catalogue::jobs::NewCandidate;
 use crate::catalogue::sets::{DirtySet, SetContent};
 use crate::catalogue::{CatalogueError, ProductId, Result, SetId};
@@ -82,8 +82,20 @@ impl Association {
     ) -> Result<Choice> {
         let set_keys: Keys = serde_json::from_str(&set.keys)
             .map_err(|source| CatalogueError::Content { what: "keys of a set", source })?;
-        let data = Wanted { set: set.id, arm, keys: &set_keys, mjd: content.mjd_first };
+        let data = Wanted {
+            set: set.id,
+            arm,
+            keys: &set_keys,
+            mjd: content.mjd_first,
+            span: span(content.mjd_first, content.mjd_last, &set_keys),
+            follows: set.follows,
+        };
         let now = self.catalogue.clock().now_us();
+        // what is made of other products is made when these are there, and made again: it waits for nothing but them
+        let (for_better_s, for_master_s) = match rule.grouping {
+            Grouping::Follow => (EVER_S, 0.0),
+            _ => (self.config.wait_for_better_s, self.config.wait_for_master_s),
+        };
         let deadline = |seconds: f64| set.changed_us.saturating_add((seconds * 1e6) as i64);
         let mut choice = Choice {
             masters: Vec::new(),
@@ -96,8 +108,8 @@ impl Association {
         for need in rule.needs_of(arm) {
             let story = self.story_of(need, arm, data, seen).await?;
             let (existing, coming) = story.best();
-            let better_deadline = deadline(self.config.wait_for_better_s);
-            let master_deadline = deadline(self.config.wait_for_master_s);
+            let better_deadline = deadline(for_better_s);
+            let master_deadline = deadline(for_master_s);
             let mut chosen = Vec::new();
             let mut awaited = None;
             match (existing.first().copied(), coming) {
@@ -146,10 +158,12 @@ impl Association {
                         (_, "fail") => Some(("qc", format!("QC of {} failed", product.name))),
                         _ => None,
                     };
+                    let keys = parse_keys(&product.keys)?;
                     Ok(Candidate {
                         product: Some(product.id),
                         set: product.set_id,
-                        keys: parse_keys(&product.keys)?,
+                        span: span(product.mjd_first, product.mjd, &keys),
+                        keys,
                         mjd: product.mjd,
                         barred,
                     })
@@ -157,6 +171,7 @@ impl Association {
                 .collect::<Result<Vec<Candidate>>>()?;
             seen.products.insert(catg.clone(), candidates);
         }
+        let arm = need.arm(arm);
         for from in &need.from {
             let slot = (from.clone(), arm);
             if self.recipes.contains_key(from) && !seen.pending.contains_key(&slot) {
@@ -164,10 +179,12 @@ impl Association {
                 let candidates = found
                     .into_iter()
                     .map(|set| {
+                        let keys = parse_keys(&set.keys)?;
                         Ok(Candidate {
                             product: None,
                             set: set.set_id,
-                            keys: parse_keys(&set.keys)?,
+                            span: span(set.mjd_first, set.mjd, &keys),
+                            keys,
                             mjd: set.mjd,
                             barred: None,
                         })
@@ -185,6 +202,15 @@ impl Association {
         let judged = choose::judge(need, steps, self.config.policy, data, &candidates);
         Ok(NeedStory { need, candidates, judged })
     }
+}
+
+/// Longer than anybody waits, s.
+const EVER_S: f64 = 1.0e9;
+
+/// Begin and end of the exposures of a set, from the starts of the first and the last one.
+fn span(first: f64, last: f64, keys: &Keys) -> [f64; 2] {
+    let exptime = keys.get("exptime").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+    [first, last + exptime / 86_400.0]
 }
 
 /// Which candidates are worth judging: the validity window and a margin, so that the nearest refused ones are seen too.

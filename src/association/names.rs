@@ -29,6 +29,13 @@ pub fn stem(first: &FrameMeta, token: &str) -> String {
     stem
 }
 
+/// The stem for a set of both arms, of which this is the first frame of UV-VIS:
+/// `YYYYMMDDTHHMMSS_JNT_TOKEN[_SLIT]_EXPS_SOXS_OBJECT`.
+pub fn joint_stem(first: &FrameMeta, token: &str) -> String {
+    let plain = FrameMeta { binning: None, read_mode: None, ..first.clone() };
+    stem(&plain, token).replacen(&format!("_{}_", first.arm), "_JNT_", 1)
+}
+
 /// Only characters that are safe in file names and in archive ids; dots and blanks as the reference treats them.
 fn tidy(text: &str) -> String {
     let mapped: String = text

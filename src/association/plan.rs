@@ -13,7 +13,7 @@ use super::names;
 use super::rules::{Grouping, RecipeRule, Rules};
 use crate::catalogue::jobs::{Job, JobChange, NewJob};
 use crate::catalogue::sets::{DirtySet, Member, OpenTemplate, SetContent, SetIdentity, Ungrouped};
-use crate::catalogue::{Catalogue, ProductId, Result, VersionId, WriteTx};
+use crate::catalogue::{Catalogue, CatalogueError, ProductId, Result, VersionId, WriteTx};
 use crate::config::AssociationConfig;
 use crate::fault::chain;
 use crate::instrument::{Arm, FrameMeta, Night, Usage};
@@ -184,6 +184,7 @@ impl Association {
                     night: &Night::of(meta.date_obs).to_string(),
                     object: &meta.object,
                     keys: &keys_json,
+                    follows: None,
                 };
                 Some(tx.put_set(&set).await?)
             }
@@ -270,8 +271,21 @@ impl Association {
             tx.clean_set(set.id, set.dirty).await?;
             return Ok(false);
         };
-        let content = self.content_of(tx, set, rule, &members).await?;
+        let mut content = self.content_of(tx, set, rule, &members).await?;
+        let mut choice = None;
+        if let (Grouping::Follow, "complete", Some(arm)) = (rule.grouping, content.state, Arm::parse(&set.arm)) {
+            let found = self.choose_masters(set, rule, arm, &content, seen).await?;
+            match (&found.waits, &found.missing) {
+                (Some((waits_for, _)), _) => (content.state, content.why) = ("open", format!("waits for {waits_for}")),
+                (None, Some(missing)) => (content.state, content.why) = ("short", missing.clone()),
+                (None, None) => {}
+            }
+            choice = Some(found);
+        }
         tx.put_set_content(set.id, &content).await?;
+        if !members.is_empty() {
+            self.put_followers(tx, set, &content.night).await?;
+        }
         let latest = self.catalogue.latest_job(set.id).await?;
         let is_running = latest.as_ref().is_some_and(|job| job.state == "running");
         let made = match content.state {
@@ -280,7 +294,7 @@ impl Association {
             "open" => false,
             "complete" | "partial" => {
                 let plan = Plan { set, rule, members: &members, content: &content, latest: latest.as_ref() };
-                self.plan_job(tx, &plan, seen).await?
+                self.plan_job(tx, &plan, choice, seen).await?
             }
             _ => {
                 tx.supersede_jobs(set.id, &content.why).await?;
@@ -289,6 +303,31 @@ impl Association {
         };
         tx.clean_set(set.id, set.dirty).await?;
         Ok(made)
+    }
+
+    /// Sets that are made of what this one gives, marked to be planned.
+    async fn put_followers(&self, tx: &mut WriteTx, set: &DirtySet, night: &str) -> Result<()> {
+        let Some(arm) = Arm::parse(&set.arm) else { return Ok(()) };
+        let ours: keys::Keys = serde_json::from_str(&set.keys)
+            .map_err(|source| CatalogueError::Content { what: "keys of a set", source })?;
+        for rule in self.rules.followers_of(&set.recipe, arm) {
+            // the exposure time says how long the set was exposed, whatever the rule matches on
+            let kept = |name: &str| rule.keys.iter().any(|key| key == name) || name == "exptime";
+            let theirs: keys::Keys =
+                ours.iter().filter(|(name, _)| kept(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+            tx.put_set(&SetIdentity {
+                key: &format!("{}|{}", set.key, rule.name),
+                template: set.template_id,
+                recipe: &rule.name,
+                arm: &set.arm,
+                night,
+                object: &set.object,
+                keys: &serde_json::Value::Object(theirs).to_string(),
+                follows: Some(set.id),
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     async fn content_of(
@@ -305,7 +344,10 @@ impl Association {
         let (state, why) = set_state(set, rule, members.len());
         let (name, night) = match members.first() {
             Some(first) => {
-                let stem = names::stem(&first.meta, &rule.token);
+                let stem = match rule.grouping {
+                    Grouping::Follow => names::joint_stem(&first.meta, &rule.token),
+                    _ => names::stem(&first.meta, &rule.token),
+                };
                 (tx.free_set_name(set.id, &stem).await?, Night::of(first.meta.date_obs).to_string())
             }
             None => (format!("empty-{}", set.id), "0000-00-00".to_string()),
@@ -322,9 +364,18 @@ impl Association {
         })
     }
 
-    async fn plan_job(&self, tx: &mut WriteTx, plan: &Plan<'_>, seen: &mut Seen) -> Result<bool> {
+    async fn plan_job(
+        &self,
+        tx: &mut WriteTx,
+        plan: &Plan<'_>,
+        chosen: Option<Choice>,
+        seen: &mut Seen,
+    ) -> Result<bool> {
         let Some(arm) = Arm::parse(&plan.set.arm) else { return Ok(false) };
-        let choice = self.choose_masters(plan.set, plan.rule, arm, plan.content, seen).await?;
+        let choice = match chosen {
+            Some(choice) => choice,
+            None => self.choose_masters(plan.set, plan.rule, arm, plan.content, seen).await?,
+        };
         for awaited in &choice.awaited {
             tx.put_priority(*awaited, plan.rule.priority).await?;
         }
@@ -395,7 +446,10 @@ impl Association {
         key: &str,
     ) -> Result<()> {
         let metas: Vec<FrameMeta> = plan.members.iter().map(|member| member.meta.clone()).collect();
-        let raw: Vec<VersionId> = plan.members.iter().map(|member| member.version).collect();
+        let raw: Vec<VersionId> = match plan.rule.grouping {
+            Grouping::Follow => self.catalogue.frames_of_products(&choice.masters).await?,
+            _ => plan.members.iter().map(|member| member.version).collect(),
+        };
         let (version, parameters) = self.version_and_parameters(plan.rule);
         let (waits_for, deadline_us) = choice.waits.clone().unzip();
         let was_held = plan.latest.is_some_and(|job| job.state == "held");
@@ -472,7 +526,7 @@ fn set_state(set: &DirtySet, rule: &RecipeRule, n_frames: usize) -> (&'static st
     if n_frames == 0 {
         return ("empty", "its frames moved elsewhere".to_string());
     }
-    if rule.grouping == Grouping::Exposure {
+    if matches!(rule.grouping, Grouping::Exposure | Grouping::Follow) {
         return ("complete", String::new());
     }
     let (seen, nexp) = (set.seen, set.nexp);

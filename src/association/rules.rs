@@ -51,6 +51,18 @@ pub enum Grouping {
     Template,
     /// Every exposure by itself.
     Exposure,
+    /// No frames of its own: a set beside each set of other recipes, made of their products.
+    Follow,
+}
+
+/// What else a product must be when it is made of the same light, not a calibration for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Partner {
+    /// Of the set that is followed.
+    Followed,
+    /// Exposed at the same time, at least half of the shorter exposure.
+    Simultaneous,
 }
 
 /// A value that a master must have, whatever the data has.
@@ -89,6 +101,12 @@ pub struct Need {
     /// Arms that need it; all when left out.
     #[serde(default)]
     pub arms: Vec<Arm>,
+    /// Arm of the product; that of the set when left out.
+    #[serde(default)]
+    pub arm: Option<Arm>,
+    /// Only products of the same light serve; validity and the order in time do not matter then.
+    #[serde(default)]
+    pub partner: Option<Partner>,
     /// Keys that must be equal.
     #[serde(rename = "match")]
     pub matching: Vec<String>,
@@ -117,7 +135,12 @@ pub struct Need {
 impl Need {
     /// PRO CATG with the arm, as products carry it.
     pub fn catg(&self, arm: Arm) -> String {
-        format!("{}_{}", self.master, arm)
+        format!("{}_{}", self.master, self.arm(arm))
+    }
+
+    /// Arm of the products that serve a set of an arm.
+    pub fn arm(&self, arm: Arm) -> Arm {
+        self.arm.unwrap_or(arm)
     }
 }
 
@@ -133,6 +156,9 @@ pub struct RecipeRule {
     pub arms: Vec<Arm>,
     /// How frames are put together.
     pub grouping: Grouping,
+    /// Recipes whose sets this one follows.
+    #[serde(default)]
+    pub follows: Vec<String>,
     /// Keys that all frames of a set share.
     pub keys: Vec<String>,
     /// Fewest frames with which a set can be used.
@@ -229,6 +255,13 @@ impl Rules {
         self.recipes.iter().find(|rule| rule.name == name)
     }
 
+    /// Recipes whose sets follow those of a recipe and arm.
+    pub fn followers_of(&self, recipe: &str, arm: Arm) -> impl Iterator<Item = &RecipeRule> {
+        self.recipes
+            .iter()
+            .filter(move |rule| rule.arms.contains(&arm) && rule.follows.iter().any(|name| name == recipe))
+    }
+
     /// Validity steps in days, best first; the level of a master is the index of the first step that holds it.
     pub fn steps(&self, validity: &str) -> &[f64] {
         self.validity.get(validity).map(Vec::as_slice).unwrap_or_default()
@@ -238,7 +271,9 @@ impl Rules {
     /// the most that one takes.
     pub fn taken(&self, master: &str) -> (bool, usize) {
         let needs = self.recipes.iter().flat_map(|rule| &rule.needs).filter(|need| need.master == master);
-        needs.fold((false, 1), |(night, most), need| (night || need.same_night, most.max(need.count)))
+        needs.fold((false, 1), |(night, most), need| {
+            (night || need.same_night || need.partner.is_some(), most.max(need.count))
+        })
     }
 
     /// Recipes that need products of a category from a recipe.
@@ -267,8 +302,25 @@ impl Rules {
                     return Err(wrong(format!("key {key:?} is unknown; keys are {}", keys::NAMES.join(", "))));
                 }
             }
+            self.check_follows(rule).map_err(&wrong)?;
             for need in &rule.needs {
                 self.check_need(rule, need).map_err(&wrong)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_follows(&self, rule: &RecipeRule) -> Result<(), String> {
+        if (rule.grouping == Grouping::Follow) == rule.follows.is_empty() {
+            return Err("grouping = \"follow\" and follows = [...] go together".to_string());
+        }
+        for name in &rule.follows {
+            let followed = self.recipe(name).filter(|other| other.grouping != Grouping::Follow);
+            let Some(followed) = followed else {
+                return Err(format!("follows {name:?}, which is no recipe with frames of its own"));
+            };
+            if let Some(key) = rule.keys.iter().find(|key| !followed.keys.contains(key)) {
+                return Err(format!("key {key:?} is not one of the keys of {name}, which it follows"));
             }
         }
         Ok(())
@@ -281,6 +333,9 @@ impl Rules {
         }
         if !(1..=MOST_MASTERS).contains(&need.count) {
             return Err(format!("need {}: count = {} must be from 1 to {MOST_MASTERS}", need.master, need.count));
+        }
+        if need.partner.is_some() != (rule.grouping == Grouping::Follow) {
+            return Err(format!("need {}: partner belongs to recipes that follow others, and only there", need.master));
         }
         for from in &need.from {
             let makes = self.recipe(from).is_some_and(|maker| maker.makes.contains(&need.master));

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 
 use super::{Catalogue, CatalogueError, During, JobId, ProductId, Result, SetId, VersionId, WriteTx};
+use crate::instrument::Arm;
 
 /// A job to be recorded.
 #[derive(Clone, Debug)]
@@ -288,13 +289,14 @@ impl Catalogue {
         .during("list the masters of a job")
     }
 
-    /// Header of the first raw input, as it was read.
-    pub async fn first_header(&self, job: JobId) -> Result<Option<crate::fits::Header>> {
+    /// Header of the first raw input of an arm, as it was read.
+    pub async fn first_header(&self, job: JobId, arm: Arm) -> Result<Option<crate::fits::Header>> {
         let text: Option<String> = sqlx::query_scalar(
-            "SELECT v.header FROM job_input i JOIN frame_version v ON v.id = i.version_id
-             WHERE i.job_id = ?1 AND i.role = 'raw' ORDER BY i.position LIMIT 1",
+            "SELECT v.header FROM job_input i JOIN frame_version v ON v.id = i.version_id JOIN frame f ON f.id = v.frame_id
+             WHERE i.job_id = ?1 AND i.role = 'raw' AND f.arm = ?2 ORDER BY i.position LIMIT 1",
         )
         .bind(job)
+        .bind(arm.as_str())
         .fetch_optional(self.reader())
         .await
         .during("read a header")?;

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Catalogue, During, JobId, ProductId, Result, SetId, WriteTx};
+use super::{Catalogue, CatalogueError, During, JobId, ProductId, Result, SetId, VersionId, WriteTx};
 use crate::quality::{QcMetric, QcValue, Verdict};
 
 /// The data that a new master could serve.
@@ -78,6 +78,8 @@ pub struct ProductCandidate {
     pub keys: String,
     /// Start of its last raw frame.
     pub mjd: f64,
+    /// Start of the first frame of that set.
+    pub mjd_first: f64,
     /// `pass`, `warn` or `fail`.
     pub verdict: String,
     /// `current`, `stale` or `bad` (superseded ones are not listed).
@@ -99,6 +101,8 @@ pub struct PendingCandidate {
     pub keys: String,
     /// Start of its last raw frame.
     pub mjd: f64,
+    /// Start of its first one.
+    pub mjd_first: f64,
     /// State of its job, or of the set when it has none.
     pub state: String,
     /// What it waits for, or its error.
@@ -124,8 +128,9 @@ impl Catalogue {
     /// Products of one PRO CATG (with the arm) that could serve as masters, by time.
     pub async fn product_candidates(&self, catg: &str) -> Result<Vec<ProductCandidate>> {
         sqlx::query_as(
-            "SELECT id, set_id, name, keys, mjd, verdict, state, state_why, sha256 FROM product
-             WHERE catg = ?1 AND state IN ('current', 'bad', 'stale') ORDER BY mjd, id",
+            "SELECT p.id, p.set_id, p.name, p.keys, p.mjd, s.mjd_first, p.verdict, p.state, p.state_why, p.sha256
+             FROM product p JOIN frame_set s ON s.id = p.set_id
+             WHERE p.catg = ?1 AND p.state IN ('current', 'bad', 'stale') ORDER BY p.mjd, p.id",
         )
         .bind(catg)
         .fetch_all(self.reader())
@@ -136,7 +141,7 @@ impl Catalogue {
     /// Sets of a recipe and arm whose job has not ended: masters that may still come.
     pub async fn pending_candidates(&self, recipe: &str, arm: &str) -> Result<Vec<PendingCandidate>> {
         sqlx::query_as(
-            "SELECT s.id AS set_id, s.name, s.keys, s.mjd_last AS mjd, coalesce(j.state, s.state) AS state,
+            "SELECT s.id AS set_id, s.name, s.keys, s.mjd_last AS mjd, s.mjd_first, coalesce(j.state, s.state) AS state,
                     coalesce(nullif(j.waits_for, ''), nullif(j.error, ''), s.why) AS why
              FROM frame_set s
              LEFT JOIN job j ON j.id = (SELECT max(id) FROM job WHERE set_id = s.id AND state <> 'superseded')
@@ -149,6 +154,23 @@ impl Catalogue {
         .fetch_all(self.reader())
         .await
         .during("list masters to come")
+    }
+
+    /// Raw frames that these products were made of, oldest first, each once.
+    pub async fn frames_of_products(&self, products: &[ProductId]) -> Result<Vec<VersionId>> {
+        let ids: Vec<i64> = products.iter().map(|product| product.0).collect();
+        let list = serde_json::to_string(&ids)
+            .map_err(|source| CatalogueError::Content { what: "list of products", source })?;
+        sqlx::query_scalar(
+            "SELECT v.id FROM frame_version v JOIN frame f ON f.id = v.frame_id
+             WHERE v.id IN (SELECT i.version_id FROM product p JOIN job_input i ON i.job_id = p.job_id
+                            WHERE i.role = 'raw' AND i.used = 1 AND p.id IN (SELECT value FROM json_each(?1)))
+             ORDER BY v.date_obs_us, f.data_id",
+        )
+        .bind(list)
+        .fetch_all(self.reader())
+        .await
+        .during("list the frames of products")
     }
 
     /// Jobs of a set, before this one, that made products: a later one makes a new revision of them.
@@ -359,7 +381,8 @@ impl WriteTx {
         for recipe in recipes {
             sqlx::query(
                 "UPDATE frame_set SET dirty = dirty + 1
-                 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND mjd_first <= ?7 AND n_frames > 0 AND ?8 > (
+                 WHERE recipe = ?1 AND (arm = ?2 OR follows IS NOT NULL) AND mjd_last >= ?3 AND mjd_first <= ?7
+                   AND n_frames > 0 AND ?8 > (
                      SELECT count(*) FROM job j JOIN candidate c ON c.job_id = j.id JOIN product p ON p.id = c.product_id
                      WHERE j.set_id = frame_set.id AND j.state <> 'superseded' AND c.need = ?4 AND c.verdict = 'chosen'
                        AND p.keys = ?5 AND p.mjd > ?6)",
@@ -389,13 +412,16 @@ impl WriteTx {
             .during("read a set")?;
         let Some((arm, mjd)) = maker else { return Ok(()) };
         for recipe in recipes {
-            sqlx::query("UPDATE frame_set SET dirty = dirty + 1 WHERE recipe = ?1 AND arm = ?2 AND mjd_last >= ?3 AND n_frames > 0")
-                .bind(recipe)
-                .bind(&arm)
-                .bind(mjd - 1.0)
-                .execute(&mut *self.tx)
-                .await
-                .during("mark the sets that wait for a master")?;
+            sqlx::query(
+                "UPDATE frame_set SET dirty = dirty + 1
+                 WHERE recipe = ?1 AND (arm = ?2 OR follows IS NOT NULL) AND mjd_last >= ?3 AND n_frames > 0",
+            )
+            .bind(recipe)
+            .bind(&arm)
+            .bind(mjd - 1.0)
+            .execute(&mut *self.tx)
+            .await
+            .during("mark the sets that wait for a master")?;
         }
         Ok(())
     }
@@ -445,9 +471,9 @@ impl WriteTx {
 
 /// Unique for all time: the first revision keeps the name of the tree, later ones say which they are.
 fn archive_name(name: &str, revision: i64) -> String {
-    match (revision, name.strip_suffix(".fits")) {
+    match (revision, name.rsplit_once('.')) {
         (1, _) => name.to_string(),
-        (_, Some(stem)) => format!("{stem}_R{revision}.fits"),
+        (_, Some((stem, suffix))) => format!("{stem}_R{revision}.{suffix}"),
         (_, None) => format!("{name}_R{revision}"),
     }
 }

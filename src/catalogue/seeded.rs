@@ -154,6 +154,7 @@ impl Seeded {
             night: NIGHT,
             object: exposure.kind,
             keys: "{}",
+            follows: None,
         };
         let set = tx.put_set(&identity).await.expect("a set");
         for (expno, (frame, version)) in (1_i64..).zip(&frames) {

@@ -65,6 +65,8 @@ pub struct SetIdentity<'a> {
     pub object: &'a str,
     /// Set keys as JSON.
     pub keys: &'a str,
+    /// The set whose products it is made of, for one that has no frames of its own.
+    pub follows: Option<SetId>,
 }
 
 /// What a set contains at one moment.
@@ -115,6 +117,10 @@ pub struct DirtySet {
     pub template_closed: i64,
     /// Why it was closed.
     pub template_closed_why: String,
+    /// Template of its frames.
+    pub template_id: TemplateId,
+    /// The set that it follows.
+    pub follows: Option<SetId>,
 }
 
 impl Catalogue {
@@ -132,12 +138,12 @@ impl Catalogue {
             .collect()
     }
 
-    /// Members of a set by their current versions, sorted by exposure start, then data id.
+    /// Members of a set, or of the set that it follows, by their current versions, sorted by exposure start, then data id.
     pub async fn members(&self, set: SetId) -> Result<Vec<Member>> {
         let rows: Vec<(FrameId, VersionId, String, String)> = sqlx::query_as(
-            "SELECT f.id, v.id, v.digest, v.meta FROM set_member m JOIN frame f ON f.id = m.frame_id
-             JOIN frame_version v ON v.id = f.current_version
-             WHERE m.set_id = ?1 ORDER BY v.date_obs_us, f.data_id",
+            "SELECT f.id, v.id, v.digest, v.meta FROM frame_set s JOIN set_member m ON m.set_id = coalesce(s.follows, s.id)
+             JOIN frame f ON f.id = m.frame_id JOIN frame_version v ON v.id = f.current_version
+             WHERE s.id = ?1 ORDER BY v.date_obs_us, f.data_id",
         )
         .bind(set)
         .fetch_all(self.reader())
@@ -155,6 +161,14 @@ impl Catalogue {
             .fetch_one(self.reader())
             .await
             .during("read a set")
+    }
+
+    /// Sets that follow another one, each with that one.
+    pub async fn followers(&self) -> Result<Vec<(SetId, SetId)>> {
+        sqlx::query_as("SELECT id, follows FROM frame_set WHERE follows IS NOT NULL")
+            .fetch_all(self.reader())
+            .await
+            .during("list the sets that follow others")
     }
 
     /// Templates that may still bring frames.
@@ -176,7 +190,7 @@ impl Catalogue {
     pub async fn dirty_sets(&self) -> Result<Vec<DirtySet>> {
         sqlx::query_as(
             "SELECT s.id, s.dirty, s.key, s.recipe, s.arm, s.keys, s.object, s.changed_us, t.nexp, t.seen,
-                    t.closed AS template_closed, t.closed_why AS template_closed_why
+                    t.closed AS template_closed, t.closed_why AS template_closed_why, s.template_id, s.follows
              FROM frame_set s JOIN template t ON t.id = s.template_id WHERE s.dirty > 0 ORDER BY s.mjd_first, s.key",
         )
         .fetch_all(self.reader())
@@ -269,8 +283,8 @@ impl WriteTx {
     /// Find or make a set, and mark it to be planned.
     pub async fn put_set(&mut self, set: &SetIdentity<'_>) -> Result<SetId> {
         sqlx::query_scalar(
-            "INSERT INTO frame_set (key, template_id, recipe, arm, night, name, object, keys, state, changed_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, 'open', ?8)
+            "INSERT INTO frame_set (key, template_id, recipe, arm, night, name, object, keys, state, changed_us, follows)
+             VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, 'open', ?8, ?9)
              ON CONFLICT (key) DO UPDATE SET dirty = dirty + 1 RETURNING id",
         )
         .bind(set.key)
@@ -281,6 +295,7 @@ impl WriteTx {
         .bind(set.object)
         .bind(set.keys)
         .bind(self.now_us)
+        .bind(set.follows)
         .fetch_one(&mut *self.tx)
         .await
         .during("record a set")

@@ -231,6 +231,29 @@ pub struct RejectedFrame {
     pub reason: String,
 }
 
+/// How well the wavelengths of a spectrum are known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WavelengthErrors {
+    /// Standard error from the lines of the arc, nm.
+    pub random: f64,
+    /// What may be left of a shift common to the whole arm after its correction by the lines of the sky, nm; `None` when it was
+    /// not corrected, so that nobody knows.
+    pub systematic: Option<f64>,
+}
+
+/// The merged spectrum of a source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSpectrum {
+    /// Its number, from 1: the target.
+    pub number: usize,
+    /// Slit position, arcsec.
+    pub slit: f64,
+    /// The spectrum.
+    pub merged: MergedSpectrum,
+    /// How well its wavelengths are known; `None` when the map does not say.
+    pub wavelengths: Option<WavelengthErrors>,
+}
+
 /// What a recipe gives back.
 #[derive(Clone, Debug, Default)]
 pub struct RecipeOutput {
@@ -240,8 +263,8 @@ pub struct RecipeOutput {
     pub tables: Vec<ProductTable>,
     /// Maps.
     pub maps: Vec<ProductMaps>,
-    /// Merged spectra from which science files are made, the target first; calibrated where there was a response.
-    pub spectra: Vec<MergedSpectrum>,
+    /// Spectra from which science files are made, the target first; calibrated where there was a response.
+    pub spectra: Vec<SourceSpectrum>,
     /// Metrics, measured or absent with a reason.
     pub qc: Vec<QcMetric>,
     /// Frames of the set that were not used.
@@ -315,6 +338,11 @@ pub trait Recipe: Send + Sync {
 
     /// Version of the algorithm; a new one makes new products from the same inputs.
     fn version(&self) -> &'static str;
+
+    /// Whether it looks at the pixels of its raw frames. One that does not is given frames without any.
+    fn reads_frames(&self) -> bool {
+        true
+    }
 
     /// Check parameters at start, before any data: unknown names, wrong types and values out of range are errors.
     fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError>;

@@ -19,6 +19,7 @@ pub mod lamp_off;
 pub mod line_tables;
 pub mod mbias;
 pub mod mdark;
+pub mod merge_arms;
 pub mod mflat;
 pub mod nod;
 pub mod nod_groups;
@@ -39,7 +40,7 @@ pub mod tables;
 
 pub use contract::{
     CardValue, MapPlane, MasterImage, MasterMaps, MasterTable, ProductCard, ProductImage, ProductMaps, ProductTable,
-    RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
+    RawFrame, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame, SourceSpectrum, WavelengthErrors,
 };
 
 /// Every recipe.
@@ -59,6 +60,7 @@ pub fn all() -> &'static [&'static dyn Recipe] {
         &nod::NOD_STANDARD,
         &nod::OFFSET,
         &nod::OFFSET_STANDARD,
+        &merge_arms::MergeArms,
     ]
 }
 

@@ -151,7 +151,7 @@ impl Nodding {
         let alignment = align::align(&mut strips, pair, airglow::lines(), &parameters.alignment(&set));
         let mut remarks = std::mem::take(&mut set.remarks);
         remarks.extend(on_sky::moved(alignment.slit.as_ref(), alignment.shift.as_ref()));
-        let nodded = self.nodded(&groups, &strips, &places, &parameters.options(&set), &mut remarks)?;
+        let mut nodded = self.nodded(&groups, &strips, &places, &parameters.options(&set), &mut remarks)?;
         let mut output = RecipeOutput { remarks, ..RecipeOutput::default() };
         output.remarks.extend(found(&nodded));
         output.rejected = lost(&nodded, &set.metas);
@@ -160,7 +160,10 @@ impl Nodding {
         let exptime = set.metas.first().map_or(0.0, |meta| meta.exptime);
         let exposed = Exposed::of(&set.metas, exptime, self.standard)
             .ok_or_else(|| wrong("no frames; name at least one".to_string()))?;
-        let extracted = Extracted { exposed, sources: sources(nodded, &set) };
+        let light = std::mem::take(&mut nodded.light);
+        let wavelengths = set.wavelength_scale(alignment.shift.as_ref());
+        let extracted =
+            Extracted { exposed, frames: set.metas.clone(), sources: sources(nodded, &set), light, wavelengths };
         let spectra = SpectraParameters::read(&toml::Table::new())?;
         let finished = spectra::finish(self.name, &extracted, &input.tables, &spectra)?;
         output.append(finished);

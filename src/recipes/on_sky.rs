@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::contract::{MasterImage, MasterMaps, RawFrame, RecipeError, RecipeInput};
 use super::inputs::{SetRules, check_set};
 use super::parameters::{self, check_ranges};
-use super::spectra::slit_width;
+use super::spectra::{WavelengthScale, slit_width};
 use crate::instrument::{Arm, Detector, FrameMeta, Geometry};
 use crate::numerics::robust::median_f64;
 use crate::reduction::geometry::planes::Planes;
@@ -296,6 +296,9 @@ fn rows_per_arcsec(arm: Arm) -> f64 {
     if arm == Arm::Nir { 4.8 } else { 3.6 }
 }
 
+/// Every so many pixels of the map are asked for their error.
+const MAP_STEP: usize = 16;
+
 /// Blur of the edges of a line, sigma, unbinned pixels.
 const BLUR: f64 = 0.65;
 
@@ -317,6 +320,13 @@ impl OnSkySet {
             blur: BLUR * per_row.max(0.5),
             least_signal,
         }
+    }
+
+    /// How well wavelengths are known, with this correction by the lines of the sky.
+    pub fn wavelength_scale(&self, shift: Option<&ArmShift>) -> WavelengthScale {
+        let error = self.maps.error.iter().copied().filter(|error| error.is_finite() && *error > 0.0);
+        let mut known: Vec<f64> = error.step_by(MAP_STEP).map(f64::from).collect();
+        WavelengthScale { map: median_f64(&mut known), sky: shift.map(|shift| shift.error) }
     }
 
     /// What is known of traces: refraction in NIR, which has no corrector.

@@ -158,9 +158,10 @@ fn run(
     if !sources.is_empty() {
         output.tables.push(object_table(&joint, set.arm, n).map_err(|error| wrong(error.to_string()))?);
         let spectra = SpectraParameters::read(&toml::Table::new())?;
-        let light: Vec<OrderLight> = joint.orders.iter().map(light).collect();
-        let extracted = Extracted { exposed, sources };
-        let finished = spectra::finish_with_light(recipe, &extracted, &light, &input.tables, &spectra)?;
+        let light = joint.orders.iter().map(light).collect();
+        let wavelengths = set.wavelength_scale(joint.shift.as_ref());
+        let extracted = Extracted { exposed, frames: set.metas.clone(), sources, light, wavelengths };
+        let finished = spectra::finish(recipe, &extracted, &input.tables, &spectra)?;
         output.append(finished);
     } else {
         let text = "light optimally extracted over that of the boxcar";

@@ -14,7 +14,7 @@ use crate::catalogue::products::{Claim, JudgedMetric, NewProduct};
 use crate::config::Workspace;
 use crate::fault::{Classified, FaultClass};
 use crate::fits::{FileDigests, FitsError, Header, ReadLimits, read_image};
-use crate::instrument::{FrameMeta, Night};
+use crate::instrument::{Arm, FrameMeta, Night};
 use crate::products::phase3::{Phase3Error, StandardError};
 use crate::products::{
     CalibrationInput, Product, ProductError, Provenance, RawInput, SofEntry, add_calibration, sof, write_product,
@@ -78,7 +78,24 @@ pub struct Order {
     pub header: Header,
     /// 1 for the first job of its set that makes products, counted on for later ones.
     pub revision: u32,
+    /// Whether science files are given a picture that goes with them.
+    pub previews: bool,
 }
+
+impl Order {
+    /// Arm of its frames; `JNT` when they are of several, and nothing without frames.
+    pub fn arms(&self) -> &'static str {
+        let mut arms = self.raw.iter().map(|frame| frame.meta.arm);
+        match arms.next() {
+            None => "",
+            Some(first) if arms.all(|arm| arm == first) => first.as_str(),
+            Some(_) => JOINT,
+        }
+    }
+}
+
+/// In the place of the arm: made of both spectrographs.
+pub const JOINT: &str = "JNT";
 
 /// What the recipe gave, judged.
 #[derive(Clone, Debug)]
@@ -156,7 +173,11 @@ pub fn reduce(order: &Order, limits: &Limits) -> Result<Reduced, AttemptError> {
         recipes::by_name(&order.recipe).ok_or_else(|| AttemptError::NoRecipe { recipe: order.recipe.clone() })?;
     let metas: Vec<FrameMeta> = order.raw.iter().map(|frame| frame.meta.clone()).collect();
     recipe.verify(&metas, &order.parameters)?;
-    let frames = order.raw.iter().map(read_frame).collect::<Result<Vec<RawFrame>, AttemptError>>()?;
+    let read = |frame: &OrderedFrame| match recipe.reads_frames() {
+        true => read_frame(frame),
+        false => Ok(RawFrame { meta: frame.meta.clone(), adu: ndarray::Array2::zeros((0, 0)) }),
+    };
+    let frames = order.raw.iter().map(read).collect::<Result<Vec<RawFrame>, AttemptError>>()?;
     let mut input = RecipeInput { frames, ..RecipeInput::default() };
     for master in &order.masters {
         add_calibration(&mut input, &master.path, &master.name, &master.catg)?;
@@ -190,8 +211,8 @@ pub fn store(
     }
     std::fs::create_dir_all(&scratch).map_err(io)?;
     let made = |catg: &str, name: String, digests: FileDigests, n_combined: usize, claim: Option<Claim>| NewProduct {
-        catg: format!("{catg}_{}", first.meta.arm),
-        arm: first.meta.arm.to_string(),
+        catg: format!("{catg}_{}", order.arms()),
+        arm: order.arms().to_string(),
         night: night.clone(),
         name,
         folder: folder.clone(),
@@ -211,7 +232,7 @@ pub fn store(
     // All are written before one is moved: they are judged together.
     let combined = used(order, &reduced.output).count();
     for file in science::write_files(order, reduced, &scratch)? {
-        products.push(made(file.catg, file.tree_name, store::put(workspace, &file.path)?, combined, file.claim));
+        products.push(made(&file.catg, file.tree_name, store::put(workspace, &file.path)?, combined, file.claim));
     }
     std::fs::remove_dir_all(&scratch).map_err(io)?;
     store::write_text(&workspace.sof.join(format!("{}.sof", order.set_name)), &sof_text(order))?;
@@ -241,7 +262,7 @@ pub fn write(
     product: Product<'_>,
     file: &std::path::Path,
 ) -> Result<(), ProductError> {
-    let arm = order.raw.first().map_or("", |frame| frame.meta.arm.as_str());
+    let arm = order.arms();
     let name = file_name(order, product);
     write_product(file, &name, product, arm, &order.header, &reduced.provenance, &reduced.output.qc)
 }
@@ -267,7 +288,9 @@ pub fn mtime_us(metadata: &std::fs::Metadata) -> Option<i64> {
 }
 
 fn judge(order: &Order, metrics: &[QcMetric], limits: &Limits) -> Vec<JudgedMetric> {
-    let Some(arm) = order.raw.first().map(|frame| frame.meta.arm) else { return Vec::new() };
+    let arms = || order.raw.iter().map(|frame| frame.meta.arm);
+    // a spectrum of both arms has the scale of UV-VIS
+    let Some(arm) = arms().find(|arm| *arm == Arm::Vis).or_else(|| arms().next()) else { return Vec::new() };
     metrics
         .iter()
         .map(|metric| {

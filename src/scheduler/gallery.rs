@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::attempt::{self, Order, Reduced};
+use super::attempt::{self, JOINT, Order, Reduced};
 use super::store::{self, StoreError};
 use crate::fault::chain;
 use crate::products::pictures::{self, PictureError};
@@ -46,20 +46,26 @@ pub enum GalleryError {
 
 /// The pages of a reduction, with the facts and metrics that the recipe itself does not know.
 pub fn sheets(order: &Order, reduced: &mut Reduced) -> Vec<Sheet> {
+    let folder = attempt::folder(order);
+    let pages = std::mem::take(&mut reduced.output.pages);
+    let sheet = |page: Page| {
+        let stem = format!("{}{}", order.set_name, page.suffix);
+        Sheet { folder: folder.clone(), stem, page: dressed(order, reduced, page) }
+    };
+    pages.into_iter().map(sheet).collect()
+}
+
+/// A page with the facts and metrics that the recipe itself does not know.
+pub fn dressed(order: &Order, reduced: &Reduced, mut page: Page) -> Page {
     let judged: Vec<_> = reduced
         .qc
         .iter()
         .map(|one| (&one.metric, Judged { verdict: one.verdict, min: one.min, max: one.max }))
         .collect();
-    let (folder, facts) = (attempt::folder(order), facts(order, reduced));
-    let pages = std::mem::take(&mut reduced.output.pages);
-    let sheet = |mut page: Page| {
-        page.judge(&judged);
-        page.name = order.set_name.clone();
-        page.facts.splice(0..0, facts.iter().cloned());
-        Sheet { folder: folder.clone(), stem: format!("{}{}", order.set_name, page.suffix), page }
-    };
-    pages.into_iter().map(sheet).collect()
+    page.judge(&judged);
+    page.name = order.set_name.clone();
+    page.facts.splice(0..0, facts(order, reduced));
+    page
 }
 
 fn facts(order: &Order, reduced: &Reduced) -> Vec<(String, String)> {
@@ -67,7 +73,8 @@ fn facts(order: &Order, reduced: &Reduced) -> Vec<(String, String)> {
     let rejected = reduced.output.rejected.len();
     let left_out = if rejected == 0 { String::new() } else { format!(", {rejected} left out") };
     let binning = first.binning.map_or(String::new(), |binning| format!(" {}x{}", binning.x, binning.y));
-    let mut setup = format!("{}{binning}", first.arm);
+    let arms = if order.arms() == JOINT { "VIS and NIR" } else { order.arms() };
+    let mut setup = format!("{arms}{binning}");
     if let Some(slit) = &first.slit {
         setup.push_str(&format!(", {slit}"));
     }

@@ -35,6 +35,8 @@ use crate::catalogue::products::{JudgedMetric, NewProduct, Reach};
 use crate::catalogue::{Catalogue, CatalogueError, JobId, ProductId, WriteTx};
 use crate::config::{Policy, ReleaseConfig, SchedulerConfig, Workspace};
 use crate::fault::{Classified, FaultClass, chain};
+use crate::fits::Header;
+use crate::instrument::Arm;
 use crate::quality::{Limits, Verdict};
 
 /// How many ready jobs are looked at to find one that fits into memory.
@@ -246,16 +248,27 @@ impl Scheduler {
             catg: master.catg,
             md5: master.md5,
         });
+        let raw: Vec<OrderedFrame> = raw.collect();
+        let mut header = match raw.first() {
+            Some(first) => self.catalogue.first_header(job.id, first.meta.arm).await?.unwrap_or_default(),
+            None => Header::default(),
+        };
+        if raw.iter().any(|frame| frame.meta.arm != Arm::Nir)
+            && let Some(infrared) = self.catalogue.first_header(job.id, Arm::Nir).await?
+        {
+            science::add_integrations(&mut header, &infrared);
+        }
         Ok(Order {
             recipe: job.recipe.clone(),
             parameters: serde_json::from_str(&job.parameters).map_err(unreadable)?,
             ordered: Timestamp::from_microsecond(job.created_us).unwrap_or(Timestamp::UNIX_EPOCH),
             set_name: self.catalogue.set_name_and_keys(job.set_id).await?.0,
-            raw: raw.collect(),
+            raw,
             masters: masters.collect(),
-            header: self.catalogue.first_header(job.id).await?.unwrap_or_default(),
+            header,
             revision: u32::try_from(self.catalogue.earlier_revisions(job.set_id, job.id).await? + 1)
                 .unwrap_or(u32::MAX),
+            previews: self.config.pictures,
         })
     }
 

@@ -293,7 +293,7 @@ impl Catalogue {
             "SELECT f.data_id, CASE WHEN i.used = 0 THEN i.remark ELSE '' END AS left_out
              FROM set_member m JOIN frame f ON f.id = m.frame_id JOIN frame_version v ON v.id = f.current_version
              LEFT JOIN job_input i ON i.version_id = v.id AND i.job_id = ?2
-             WHERE m.set_id = ?1 ORDER BY v.date_obs_us, f.data_id",
+             WHERE m.set_id = (SELECT coalesce(follows, id) FROM frame_set WHERE id = ?1) ORDER BY v.date_obs_us, f.data_id",
         )
         .bind(id)
         .bind(job)

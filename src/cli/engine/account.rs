@@ -23,6 +23,9 @@ pub struct Account {
     pub products: Vec<ProductRow>,
     /// Jobs that were not superseded.
     pub jobs: Vec<JobRow>,
+    /// Sets that are made of what other sets gave, by set, each with that one.
+    #[serde(skip)]
+    followers: Vec<(i64, i64)>,
 }
 
 impl Account {
@@ -33,7 +36,9 @@ impl Account {
         files.sort_by(|a, b| (a.date_obs_us, &a.name).cmp(&(b.date_obs_us, &b.name)));
         let products = catalogue.products(&filter).await?;
         let jobs = catalogue.jobs(&filter).await?;
+        let followers = catalogue.followers().await?.into_iter().map(|(set, followed)| (set.0, followed.0)).collect();
         Ok(Account {
+            followers,
             files,
             products: products.into_iter().filter(|product| product.state == "current").collect(),
             jobs: jobs.into_iter().filter(|job| job.state != "superseded").collect(),
@@ -45,7 +50,9 @@ impl Account {
         let roots: Vec<PathBuf> =
             folders.iter().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone())).collect();
         self.files.retain(|file| roots.iter().any(|root| Path::new(&file.path).starts_with(root)));
-        let sets: BTreeSet<i64> = self.files.iter().filter_map(|file| file.set_id).collect();
+        let mut sets: BTreeSet<i64> = self.files.iter().filter_map(|file| file.set_id).collect();
+        let beside: Vec<i64> = self.followers.iter().filter(|(_, of)| sets.contains(of)).map(|(set, _)| *set).collect();
+        sets.extend(beside);
         self.products.retain(|product| sets.contains(&product.set_id));
         self.jobs.retain(|job| sets.contains(&job.set_id));
         self

@@ -9,13 +9,14 @@ use serde::Serialize;
 use super::super::table::{self, Column};
 use super::super::{CliError, CliResult, FAILED, OK, output};
 use super::engine_error;
+use crate::association::rules::Grouping;
 use crate::association::{Rules, names};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::daemon::{CheckedRules, DaemonError};
 use crate::fault::{Classified, FaultClass, chain};
 use crate::fits::{self, FitsError, Header, Placement, ScanLimits, write_atomically};
-use crate::instrument::Classification;
+use crate::instrument::{Arm, Classification};
 use crate::products::{Product, ProductError, SofEntry, sof};
 use crate::quality::Verdict;
 use crate::recipes::{self, RecipeError};
@@ -26,8 +27,8 @@ use crate::scheduler::science;
 /// Arguments of `soxsd recipe`.
 #[derive(Clone, Debug, Args)]
 pub struct RecipeArgs {
-    /// Recipe: mbias, mdark, disp_solution, order_centres, d2_flat, lamp_off, mflat, spat_solution, stare, nod, offset, and
-    /// stare_std, nod_std, offset_std
+    /// Recipe: mbias, mdark, disp_solution, order_centres, d2_flat, lamp_off, mflat, spat_solution, stare, nod, offset,
+    /// stare_std, nod_std, offset_std, merge_arms
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Raw frames and master calibrations, in any order
@@ -96,7 +97,7 @@ pub async fn recipe(mut config: Config, args: RecipeArgs) -> CliResult {
         None => args.frames.iter().map(|path| SofEntry { path: path.clone(), tag: String::new() }).collect(),
     };
     let parameters = rules.book.parameters(recipe.name());
-    let order = order(recipe.name(), parameters, &entries, &rules)?;
+    let order = Order { previews: !args.no_pictures, ..order(recipe.name(), parameters, &entries, &rules)? };
     let limits = Arc::new(rules.limits);
     let out = args.out.clone();
     let draws = !args.no_pictures;
@@ -163,10 +164,28 @@ fn order(recipe: &str, parameters: toml::Table, entries: &[SofEntry], rules: &Ch
     let (Some((first, header)), Some(rule)) = (raw.first(), Rules::recipe(&rules.association, recipe)) else {
         return Err(usage(format!("no raw frame is given for {recipe}")));
     };
-    let set_name = names::stem(&first.meta, &rule.token);
-    let header = header.clone();
+    let set_name = match rule.grouping {
+        Grouping::Follow => {
+            let visible = raw.iter().find(|(frame, _)| frame.meta.arm == Arm::Vis);
+            names::joint_stem(&visible.map_or(first, |(frame, _)| frame).meta, &rule.token)
+        }
+        _ => names::stem(&first.meta, &rule.token),
+    };
+    let mut header = header.clone();
+    let infrared = raw.iter().find(|(frame, _)| frame.meta.arm != first.meta.arm).map(|(_, header)| header);
+    infrared.into_iter().for_each(|infrared| science::add_integrations(&mut header, infrared));
     let raw = raw.into_iter().map(|(frame, _)| frame).collect();
-    Ok(Order { recipe: recipe.to_string(), parameters, ordered: now, set_name, raw, masters, header, revision: 1 })
+    Ok(Order {
+        recipe: recipe.to_string(),
+        parameters,
+        ordered: now,
+        set_name,
+        raw,
+        masters,
+        header,
+        revision: 1,
+        previews: true,
+    })
 }
 
 fn frame(

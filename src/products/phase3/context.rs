@@ -10,8 +10,8 @@ use crate::instrument::{Arm, FrameMeta};
 use crate::products::Provenance;
 use crate::quality::QcMetric;
 
-/// Longest OBJECT: with time, arm and revision it must fit into a TITLE of 68 characters.
-const OBJECT_MAX: usize = 30;
+/// Longest OBJECT: with time, arm, source and revision it must fit into a TITLE of 68 characters.
+const OBJECT_MAX: usize = 27;
 /// Longest part of a file name that comes from the target.
 const NAME_MAX: usize = 20;
 const DAY_S: f64 = 86_400.0;
@@ -23,17 +23,6 @@ pub struct Companion {
     pub name: String,
     /// Category and md5 of a file that is not FITS: FITS files say their category themselves.
     pub foreign: Option<(String, String)>,
-}
-
-/// How well the wavelengths are known.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WavelengthQuality {
-    /// Scatter of the arc lines about the solution, nm.
-    pub rms_nm: f64,
-    /// Arc lines used.
-    pub lines: usize,
-    /// What flexure leaves after its correction, nm; 0 when it is negligible.
-    pub systematic_nm: f64,
 }
 
 /// What the files are made from, beside the spectrum.
@@ -49,8 +38,8 @@ pub struct Context<'a> {
     pub qc: &'a [QcMetric],
     /// Files that are sent along.
     pub companions: &'a [Companion],
-    /// From the dispersion solution and the sky lines; `None` when it is not known.
-    pub wavelengths: Option<WavelengthQuality>,
+    /// Number of the source on the slit, from 1: the target. Further ones carry theirs in names and titles.
+    pub source: usize,
     /// 1 for the first reduction of these frames; later ones carry their number in names and titles, which must be new.
     pub revision: u32,
     /// What the collection says.
@@ -130,6 +119,11 @@ pub struct Observation {
     pub precursors: Vec<String>,
     /// Number of the reduction, from 1.
     pub revision: u32,
+    /// Number of the source, from 1.
+    pub source: usize,
+    /// Time in names and titles: begin of the first exposure of UV-VIS, else of the first one. Exposures of UV-VIS are in one
+    /// joint spectrum each, one of NIR may be in several.
+    pub stamp: Timestamp,
 }
 
 impl Context<'_> {
@@ -176,6 +170,8 @@ impl Context<'_> {
             seeing: (!seeing.is_empty()).then(|| seeing.iter().sum::<f64>() / seeing.len() as f64),
             precursors: frames.iter().map(|frame| frame.data_id.clone()).collect(),
             revision: self.revision,
+            source: self.source,
+            stamp: frames.iter().find(|frame| frame.arm == Arm::Vis).map_or(first.date_obs, |frame| frame.date_obs),
         })
     }
 
@@ -246,6 +242,11 @@ impl Observation {
         format!("{stem}.{suffix}")
     }
 
+    /// Which source it is, where it is not the target.
+    fn numbered(&self) -> String {
+        if self.source > 1 { format!("_S{}", self.source) } else { String::new() }
+    }
+
     fn revised(&self) -> String {
         if self.revision > 1 { format!("_R{}", self.revision) } else { String::new() }
     }
@@ -260,24 +261,29 @@ impl Observation {
             Kind::Preview => ("1D", "png"),
             Kind::Paper => ("SPEC", "fits"),
         };
-        let time = self.date_obs.strftime("%Y%m%dT%H%M%S%3f");
-        (format!("SOXS_{object}_{time}_{}_{part}", self.arms.as_str()), suffix)
+        let time = self.stamp.strftime("%Y%m%dT%H%M%S%3f");
+        (format!("SOXS_{object}_{time}_{}{}_{part}", self.arms.as_str(), self.numbered()), suffix)
     }
 
     /// DATE-OBS.
     pub fn date_obs_text(&self) -> String {
-        self.date_obs.strftime("%Y-%m-%dT%H:%M:%S%.3f").to_string()
+        written(self.date_obs)
     }
 
     /// TITLE.
     pub fn title(&self) -> String {
-        format!("{}_SOXS_{}_{}{}", self.object, self.date_obs_text(), self.arms.as_str(), self.revised())
+        let (time, arms) = (written(self.stamp), self.arms.as_str());
+        format!("{}_SOXS_{time}_{arms}{}{}", self.object, self.numbered(), self.revised())
     }
 
     /// Seconds from MJD-OBS to MJD-END.
     pub fn elapsed(&self) -> f64 {
         rounded((self.end - self.begin) * DAY_S, 4)
     }
+}
+
+fn written(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3f").to_string()
 }
 
 /// Frames of the sky are no exposures of the target, whatever their category.

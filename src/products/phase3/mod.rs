@@ -18,7 +18,7 @@ mod two_d;
 pub mod validate;
 
 pub use collection::Collection;
-pub use context::{Arms, Companion, Context, Kind, Observation, WavelengthQuality};
+pub use context::{Arms, Companion, Context, Kind, Observation};
 pub use error::Phase3Error;
 pub use paper::write_paper;
 pub use spectrum::write_spectrum;

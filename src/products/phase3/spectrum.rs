@@ -6,6 +6,7 @@ use super::context::{Arms, Context, Observation, median, rounded};
 use super::error::Phase3Error;
 use super::general::{general_header, write};
 use crate::fits::{ColumnData, ColumnValues, Header, ImageHdu, PlaneData};
+use crate::recipes::SourceSpectrum;
 use crate::reduction::flags;
 use crate::reduction::spectrum::merged::{FluxUnit, MergedSpectrum};
 
@@ -52,14 +53,15 @@ struct Summary {
 pub fn write_spectrum(
     path: &Path,
     name: &str,
-    spectrum: &MergedSpectrum,
+    source: &SourceSpectrum,
     context: &Context<'_>,
 ) -> Result<(), Phase3Error> {
+    let spectrum = &source.merged;
     let observation = context.observation()?;
     let cells = cells(spectrum)?;
     let summary = summary(spectrum, &cells)?;
     let mut primary = general_header(&observation, context, "SCIENCE.SPECTRUM", "SCI_SLIT_FLUX_IDP");
-    describe_spectrum(&mut primary, spectrum, &summary, &observation, context);
+    describe_spectrum(&mut primary, source, &summary, &observation, context);
     associate(&mut primary, context);
     let columns = columns(spectrum.unit, &cells);
     let table = table_header(&observation, &summary, &cells, &columns);
@@ -139,11 +141,12 @@ fn flux_error(spectrum: &MergedSpectrum) -> f64 {
 /// The keywords of HDU 0 that only a spectrum has.
 fn describe_spectrum(
     header: &mut Header,
-    spectrum: &MergedSpectrum,
+    source: &SourceSpectrum,
     summary: &Summary,
     observation: &Observation,
     context: &Context<'_>,
 ) {
+    let spectrum = &source.merged;
     let absolute = spectrum.unit == FluxUnit::FluxDensity;
     let collection = context.collection;
     let whole = absolute && collection.photometric && observation.slit >= collection.wide_slit_arcsec;
@@ -157,14 +160,14 @@ fn describe_spectrum(
     header.set("WAVELMIN", min, "[nm] where the useful range begins");
     header.set("WAVELMAX", max, "[nm] where the useful range ends");
     header.set("SPEC_BIN", summary.step, "[nm] median step");
-    if let Some(quality) = context.wavelengths {
-        // Rounded up: it must not be less than what it is made of.
-        let rms = rounded(quality.rms_nm, 7);
-        let random = rounded(rms / (quality.lines.max(1) as f64).sqrt() + 5e-10, 9);
-        header.set("SPEC_ERR", random, "[nm] random error of wavelengths");
-        header.set("SPEC_SYE", rounded(quality.systematic_nm, 7), "[nm] systematic error of wavelengths");
-        header.set("LAMRMS", rms, "[nm] scatter of arc lines");
-        header.set("LAMNLIN", quality.lines as i64, "arc lines used");
+    if let Some(errors) = source.wavelengths {
+        header.set("SPEC_ERR", rounded(errors.random, 9), "[nm] random error of wavelengths");
+        if let Some(systematic) = errors.systematic {
+            header.set("SPEC_SYE", rounded(systematic, 9), "[nm] systematic error of wavelengths");
+        }
+    }
+    if source.slit.is_finite() {
+        header.set("SLITPOS", rounded(source.slit, 3), "[arcsec] place of the source along the slit");
     }
     let half_slit = rounded(0.5 * observation.slit * ARCSEC, 10);
     header.set("RA_ERR", half_slit, "[deg] half the width of the slit");

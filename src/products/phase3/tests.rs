@@ -10,7 +10,7 @@ use crate::fits::{Anatomy, Card, Header, Value};
 use crate::instrument::{Arm, FrameMeta, OnSky, Usage};
 use crate::products::{CalibrationInput, Provenance, RawInput};
 use crate::quality::QcMetric;
-use crate::recipes::{ProductCard, ProductImage};
+use crate::recipes::{ProductCard, ProductImage, SourceSpectrum, WavelengthErrors};
 use crate::reduction::flags;
 use crate::reduction::spectrum::covariance::BandedCovariance;
 use crate::reduction::spectrum::merged::{FluxUnit, MergedSpectrum};
@@ -109,7 +109,7 @@ fn provenance() -> Provenance {
 }
 
 /// 200 samples of which the first ten and the last five have no light, and one in the middle is bad.
-fn merged(unit: FluxUnit) -> MergedSpectrum {
+fn merged(unit: FluxUnit) -> SourceSpectrum {
     let n = 200;
     let dark = |k: usize| !(10..195).contains(&k);
     let edges: Vec<f64> = (0..=n).map(|k| 500.0 * (1e-4 * k as f64).exp()).collect();
@@ -120,7 +120,7 @@ fn merged(unit: FluxUnit) -> MergedSpectrum {
     quality[100] = flags::COSMIC_RAY;
     let error = values(&|_| 1e-18);
     let variances = error.iter().map(|error| if error.is_finite() { error * error } else { 0.0 }).collect();
-    MergedSpectrum {
+    let merged = MergedSpectrum {
         wavelength: edges.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect(),
         edges,
         unit,
@@ -133,7 +133,9 @@ fn merged(unit: FluxUnit) -> MergedSpectrum {
         covariance: BandedCovariance::from_diagonals(vec![variances, vec![1e-37; n]]).unwrap(),
         inflation: 1.18,
         joins: Vec::new(),
-    }
+    };
+    let wavelengths = Some(WavelengthErrors { random: 0.000_712_345_678_9, systematic: Some(0.001) });
+    SourceSpectrum { number: 1, slit: -0.25, merged, wavelengths }
 }
 
 struct Made {
@@ -143,6 +145,7 @@ struct Made {
     qc: Vec<QcMetric>,
     companions: Vec<Companion>,
     revision: u32,
+    source: usize,
     collection: Collection,
 }
 
@@ -155,6 +158,7 @@ impl Made {
             qc: vec![QcMetric::measured("SNR MEDIAN", 21.5, "", "median")],
             companions: Vec::new(),
             revision: 1,
+            source: 1,
             collection: Collection::built_in().unwrap(),
         }
     }
@@ -166,7 +170,7 @@ impl Made {
             provenance: &self.provenance,
             qc: &self.qc,
             companions: &self.companions,
-            wavelengths: Some(WavelengthQuality { rms_nm: 0.0123, lines: 301, systematic_nm: 0.0 }),
+            source: self.source,
             revision: self.revision,
             collection: &self.collection,
         }
@@ -198,7 +202,7 @@ fn rectified() -> ProductImage {
         2,
     );
     image.cards = vec![
-        ProductCard::text("CTYPE1", "AWAV", "air"),
+        ProductCard::text("CTYPE1", "AWAV-LOG", "air"),
         ProductCard::text("CUNIT1", "nm", ""),
         ProductCard::real("CRVAL1", 500.0, ""),
         ProductCard::real("CRPIX1", 1.0, ""),
@@ -268,7 +272,8 @@ fn numbers_in_the_headers_are_those_of_the_observation() {
     assert!((real(1, "APERTURE") - 1.0 / 3600.0).abs() < 1e-9 && real(0, "SPEC_RES") == 6250.0);
     // 0.4 of 20 in 1e-19: the response is known to 2 %, a little less where the flux is higher.
     assert!((1.9..=2.0).contains(&real(0, "FLUXERR")), "{}", real(0, "FLUXERR"));
-    assert!(real(0, "SPEC_ERR") >= 0.0123 / 301f64.sqrt());
+    assert_eq!((real(0, "SPEC_ERR"), real(0, "SPEC_SYE")), (0.000_712_346, 0.001));
+    assert_eq!(real(0, "SLITPOS"), -0.25);
 }
 
 #[test]
@@ -286,6 +291,22 @@ fn a_later_reduction_has_names_and_titles_of_its_own_and_one_place_in_the_tree()
     assert!(report.files.iter().all(|file| file.findings.is_empty()), "{:#?}", report.files);
     let observation = second.context().observation().unwrap();
     assert!(observation.tree_name(Kind::Spectrum).ends_with("_VIS_1D.fits"));
+}
+
+#[test]
+fn sources_on_one_slit_have_names_and_titles_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = (1..=2)
+        .map(|source| {
+            let mut made = Made { source, revision: 123, ..Made::of(None) };
+            made.frames[0].on_sky.target = "A very long name of a target, cut".to_string();
+            made.spectrum(folder.path(), FluxUnit::FluxDensity)
+        })
+        .collect();
+    assert!(paths[0].to_string_lossy().ends_with("_JNT_1D_R123.fits"));
+    assert!(paths[1].to_string_lossy().ends_with("_JNT_S2_1D_R123.fits"));
+    let report = Validator::new().unwrap().check(&paths, NOW_MJD, |_| {});
+    assert!(report.files.iter().all(|file| file.findings.is_empty()), "{:#?}", report.files);
 }
 
 #[test]
@@ -310,7 +331,7 @@ fn what_is_not_known_is_left_out_and_what_cannot_be_is_refused() {
     });
     assert!(lost.contains("RA, DEC"), "{lost}");
     let mut empty = merged(FluxUnit::FluxDensity);
-    empty.flux.fill(f64::NAN);
+    empty.merged.flux.fill(f64::NAN);
     let (folder, made) = (tempfile::tempdir().unwrap(), Made::of(Some(Arm::Vis)));
     let error = write_spectrum(&folder.path().join("x.fits"), "x.fits", &empty, &made.context()).unwrap_err();
     assert!(error.to_string().contains("no sample"), "{error}");
@@ -337,10 +358,11 @@ fn frames_of_the_sky_are_in_no_sum() {
 fn samples_without_light_are_cut_at_the_ends_and_marked_inside() {
     let folder = tempfile::tempdir().unwrap();
     let made = Made::of(Some(Arm::Vis));
-    let mut spectrum = merged(FluxUnit::FluxDensity);
-    spectrum.flux[50] = f64::NAN;
+    let mut source = merged(FluxUnit::FluxDensity);
+    source.merged.flux[50] = f64::NAN;
     let path = folder.path().join("a.fits");
-    write_spectrum(&path, "a.fits", &spectrum, &made.context()).unwrap();
+    write_spectrum(&path, "a.fits", &source, &made.context()).unwrap();
+    let spectrum = source.merged;
     let anatomy = Anatomy::of(&path).unwrap();
     let (header, bytes) = (&anatomy.parts[1].header, anatomy.data(&anatomy.parts[1]).unwrap());
     assert_eq!(header.integer("NELEM"), Ok(185));
@@ -386,7 +408,7 @@ fn the_paper_layout_holds_a_table_a_quantity_and_claims_nothing() {
     let made = Made::of(Some(Arm::Vis));
     let path = folder.path().join("a.fits");
     let spectrum = merged(FluxUnit::FluxDensity);
-    write_paper(&path, "a.fits", &spectrum, &made.context()).unwrap();
+    write_paper(&path, "a.fits", &spectrum.merged, &made.context()).unwrap();
     let tables = crate::fits::read_tables(&path).unwrap();
     let names: Vec<&str> = tables.iter().filter_map(|table| table.extname.as_deref()).collect();
     assert_eq!(names, ["FLUXCAL", "VARIANCE", "SKY"]);

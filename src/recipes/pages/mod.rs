@@ -7,6 +7,7 @@
 pub mod arc;
 pub mod flat;
 pub mod orders;
+pub mod spectrum;
 pub mod stack;
 
 use ndarray::ArrayView2;

@@ -22,6 +22,11 @@ fn of_order(order: &str, metric: QcMetric) -> QcMetric {
     QcMetric { order: order.to_string(), ..metric }
 }
 
+/// Signal to noise of a merged spectrum.
+pub fn signal_to_noise_of(merged: &MergedSpectrum) -> QcMetric {
+    metric("SNR MEDIAN", merged.signal_to_noise(), "no sample is good", "", "median signal to noise of a sample")
+}
+
 /// Metrics of the target. `merged` is the calibrated spectrum, or the one in electrons where there is none.
 pub fn of_target(
     exposed: &Exposed,
@@ -32,7 +37,7 @@ pub fn of_target(
     let dark = "no sample is good";
     let mut qc = Vec::new();
     let snr = "median signal to noise of a sample";
-    qc.push(metric("SNR MEDIAN", merged.signal_to_noise(), dark, "", snr));
+    qc.push(signal_to_noise_of(merged));
     for order in orders {
         qc.push(of_order(&order.name, metric("SNR MEDIAN", signal_to_noise(order), dark, "", snr)));
     }

@@ -15,7 +15,8 @@ mod tests;
 
 pub use parameters::SpectraParameters;
 
-use super::contract::{MasterTable, ProductTable, RecipeError, RecipeOutput};
+use super::contract::{MasterTable, ProductTable, RecipeError, RecipeOutput, SourceSpectrum, WavelengthErrors};
+use super::pages;
 use super::tables::TableError;
 use crate::instrument::{Arm, FrameMeta, SpectralFormat};
 use crate::numerics::robust::median_f64;
@@ -121,31 +122,35 @@ pub struct Source {
 pub struct Extracted {
     /// What was exposed.
     pub exposed: Exposed,
+    /// Descriptions of the frames.
+    pub frames: Vec<FrameMeta>,
     /// Sources, the target first.
     pub sources: Vec<Source>,
+    /// Pixels of the orders with the sky taken off, for the spectrum in two dimensions.
+    pub light: Vec<OrderLight>,
+    /// How well wavelengths are known.
+    pub wavelengths: WavelengthScale,
 }
 
-/// As [`finish_with_light`], without the spectrum in two dimensions.
+/// How well the wavelengths of an exposure are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WavelengthScale {
+    /// Median standard error of the map of wavelengths, nm; `None` when it has none.
+    pub map: Option<f64>,
+    /// Standard error of its correction by the lines of the sky, samples; `None` when it was not corrected.
+    pub sky: Option<f64>,
+}
+
+/// Make the products of extracted spectra.
+///
+/// Tables: for every source the orders and the merged spectrum in electrons, and the calibrated spectrum when a response
+/// serves; for a standard its response and efficiency. Images: the rectified spectrum. Metrics are those of the target;
+/// categories of further sources end in their number, so that nobody takes one for the target.
+/// `recipe` is named in errors. `calibrations` are the tables among the inputs, of which `RESP_TAB`s are used. What cannot be
+/// made is left out with a remark that says why.
 pub fn finish(
     recipe: &'static str,
     extracted: &Extracted,
-    calibrations: &[MasterTable],
-    parameters: &SpectraParameters,
-) -> Result<RecipeOutput, RecipeError> {
-    finish_with_light(recipe, extracted, &[], calibrations, parameters)
-}
-
-/// Make the products of extracted spectra. `light` are the pixels of the orders with the sky taken off, for the spectrum in two
-/// dimensions; none makes none.
-///
-/// Tables: for every source the orders and the merged spectrum in electrons, and the calibrated spectrum when a response
-/// serves; for a standard its response and efficiency. Images: the rectified spectrum. Metrics are those of the target.
-/// `recipe` is named in errors. `calibrations` are the tables among the inputs, of which `RESP_TAB`s are used. What cannot be
-/// made is left out with a remark that says why.
-pub fn finish_with_light(
-    recipe: &'static str,
-    extracted: &Extracted,
-    light: &[OrderLight],
     calibrations: &[MasterTable],
     parameters: &SpectraParameters,
 ) -> Result<RecipeOutput, RecipeError> {
@@ -158,9 +163,10 @@ pub fn finish_with_light(
     let calibration = calibration::choose(exposed, target, calibrations, parameters, &mut output.remarks);
     for (number, (source, densities)) in extracted.sources.iter().zip(&densities).enumerate() {
         let product = |catg: &str, table| {
-            let suffix = if number == 0 { format!("_{catg}") } else { format!("_{catg}_S{}", number + 1) };
-            ProductTable::new(catg, &exposed.tech, &suffix, vec![table], exposed.n_combined)
+            let catg = if number == 0 { catg.to_string() } else { format!("{catg}_S{}", number + 1) };
+            ProductTable::new(&catg, &exposed.tech, &format!("_{catg}"), vec![table], exposed.n_combined)
         };
+        let wavelengths = source.wavelength_errors(extracted.wavelengths);
         output.tables.push(product("EXTRACTED_ORDERS", tables::orders(source, exposed.arm).map_err(wrong)?));
         let step = parameters.step(exposed.arm);
         let Some(counts) = merge_orders(densities, step, FluxUnit::ElectronsPerSecondNm) else {
@@ -171,14 +177,21 @@ pub fn finish_with_light(
         let calibrated = calibration.as_ref().and_then(|calibration| calibration.apply(densities, step));
         if let (Some(merged), Some(calibration)) = (&calibrated, &calibration) {
             let transmitted = source.transmitted(exposed, &merged.wavelength);
-            let mut table = product("FLUXCAL", tables::calibrated(merged, &transmitted).map_err(wrong)?);
+            let mut table = product("FLUXCAL", tables::calibrated(merged, Some(&transmitted)).map_err(wrong)?);
             table.cards = calibration.cards(merged);
+            if !merged.joins.is_empty() {
+                table.tables.push(tables::joins(&merged.joins).map_err(wrong)?);
+            }
+            table.tables.push(tables::summary(source.slit, wavelengths).map_err(wrong)?);
             output.tables.push(table);
         }
         if number == 0 {
             output.qc.extend(metrics::of_target(exposed, source, densities, calibrated.as_ref().unwrap_or(&counts)));
         }
-        output.spectra.push(calibrated.unwrap_or(counts));
+        let merged = calibrated.unwrap_or(counts);
+        let spectrum = SourceSpectrum { number: number + 1, slit: source.slit, merged, wavelengths };
+        output.pages.push(pages::spectrum::page(&extracted.frames.iter().collect::<Vec<_>>(), &spectrum));
+        output.spectra.push(spectrum);
     }
     if let (Some(calibration), Some((source, _))) = (calibration.as_ref().filter(|found| found.own), target) {
         let tables = response::write(&calibration.response).map_err(wrong)?;
@@ -189,7 +202,7 @@ pub fn finish_with_light(
         output.qc.extend(metrics::of_response(&calibration.response));
     }
     if let Some((source, _)) = target {
-        output.products.extend(plane::rectified(exposed, light, source, calibration.as_ref(), parameters));
+        output.products.extend(plane::rectified(exposed, &extracted.light, source, calibration.as_ref(), parameters));
     }
     Ok(output)
 }
@@ -202,6 +215,14 @@ impl Source {
             OrderDensity::new(&order.spectrum, &name, exposed.exptime, parameters.least_blaze)
         };
         self.orders.iter().map(density).collect()
+    }
+
+    /// How well its wavelengths are known: what is known in samples, in nm at the median sample.
+    fn wavelength_errors(&self, scale: WavelengthScale) -> Option<WavelengthErrors> {
+        let mut widths: Vec<f64> = self.orders.iter().flat_map(|order| order.spectrum.width.iter().copied()).collect();
+        widths.retain(|width| width.is_finite());
+        let width = median_f64(&mut widths)?;
+        Some(WavelengthErrors { random: scale.map?, systematic: scale.sky.map(|samples| samples * width) })
     }
 
     /// FWHM along the slit at a wavelength, from the orders in which it was measured, or from the seeing of the headers.

@@ -8,6 +8,8 @@ use crate::reduction::spectrum::order::OrderSpectrum;
 use crate::reduction::spectrum::rectified::{OrderLight, SlitGrid, rectify};
 use crate::reduction::spectrum::resample::{Grid, LIGHT};
 
+/// PRO CATG of the product, without the arm.
+pub const CATEGORY: &str = "RECTIFIED_2D";
 /// Half the length of the slit, arcsec.
 const HALF_SLIT: f64 = 6.0;
 /// Calibrated light is written in this unit, so that its square is no subnormal number.
@@ -44,7 +46,7 @@ pub fn rectified(
         Some(factor / (exposed.exptime * lamp))
     });
     let unit = if calibration.is_some() { UNIT.1 } else { COUNTS };
-    let (catg, suffix) = ("RECTIFIED_2D", "_RECTIFIED_2D");
+    let (catg, suffix) = (CATEGORY, "_RECTIFIED_2D");
     Some(ProductImage {
         tech: exposed.tech.clone(),
         cards: axes(&grid, step, slit),

@@ -3,9 +3,10 @@
 use super::Source;
 use crate::instrument::Arm;
 use crate::numerics::robust::median_f64;
+use crate::recipes::contract::{SourceSpectrum, WavelengthErrors};
 use crate::recipes::tables::{Column, Table, TableError};
 use crate::reduction::spectrum::covariance::BandedCovariance;
-use crate::reduction::spectrum::merged::{FluxUnit, MergedSpectrum};
+use crate::reduction::spectrum::merged::{FluxUnit, Join, MergedSpectrum};
 
 /// Name of the extension with the orders.
 const ORDERS: &str = "EXTRACTED_ORDERS";
@@ -13,6 +14,10 @@ const ORDERS: &str = "EXTRACTED_ORDERS";
 const MERGED: &str = "EXTRACTED_MERGED";
 /// Name of the extension with the calibrated spectrum.
 const CALIBRATED: &str = "FLUXCAL";
+/// Name of the extension with the overlaps.
+const JOINS: &str = "JOINS";
+/// Name of the extension with what holds for the spectrum as a whole.
+const SUMMARY: &str = "SUMMARY";
 /// Diagonals of the covariance that are written.
 const DIAGONALS: usize = 3;
 
@@ -86,8 +91,8 @@ pub fn counts(merged: &MergedSpectrum, exptime: f64) -> Result<Table, TableError
 }
 
 /// The calibrated spectrum. `transmitted` is the part of the light that the slit let through, by which the flux was not
-/// divided.
-pub fn calibrated(merged: &MergedSpectrum, transmitted: &[f64]) -> Result<Table, TableError> {
+/// divided; there is no such column for a spectrum of both arms, whose slits differ.
+pub fn calibrated(merged: &MergedSpectrum, transmitted: Option<&[f64]>) -> Result<Table, TableError> {
     let unit = FluxUnit::FluxDensity.fits();
     let mut columns = vec![
         Column::real("WAVE", "nm", merged.wavelength.clone()),
@@ -98,12 +103,79 @@ pub fn calibrated(merged: &MergedSpectrum, transmitted: &[f64]) -> Result<Table,
         Column::real("ERR_CAL", unit, merged.systematic.clone()),
         Column::real("SNR", "", signal(merged)),
         Column::real("EXPOSURE", "s", merged.exposure.clone()),
-        Column::real("SLIT_TRANS", "", transmitted.to_vec()),
         Column::real("WAVE_LOW", "nm", merged.edges.iter().take(merged.len()).copied().collect()),
         Column::real("WAVE_HIGH", "nm", merged.edges.iter().skip(1).copied().collect()),
     ];
+    columns.extend(transmitted.map(|part| Column::real("SLIT_TRANS", "", part.to_vec())));
     columns.extend(correlations(&merged.covariance));
     Table::new(CALIBRATED, columns)
+}
+
+/// How orders, or arms, agree where both see the light.
+pub fn joins(joins: &[Join]) -> Result<Table, TableError> {
+    let real = |of: &dyn Fn(&Join) -> f64| -> Vec<f64> { joins.iter().map(of).collect() };
+    let pair = |join: &Join, part: usize| join.ratio.map_or(f64::NAN, |ratio| ratio[part]);
+    Table::new(
+        JOINS,
+        vec![
+            Column::text("BLUER", joins.iter().map(|join| join.names[0].clone()).collect()),
+            Column::text("REDDER", joins.iter().map(|join| join.names[1].clone()).collect()),
+            Column::real("WAVE_LOW", "nm", real(&|join| join.range[0])),
+            Column::real("WAVE_HIGH", "nm", real(&|join| join.range[1])),
+            Column::real("RATIO", "", real(&|join| pair(join, 0))),
+            Column::real("RATIO_ERR", "", real(&|join| pair(join, 1))),
+            Column::real("SCATTER", "", real(&|join| join.scatter.unwrap_or(f64::NAN))),
+            Column::real("APPLIED", "", real(&|join| join.applied)),
+            Column::integer("CONTRADICTIONS", joins.iter().map(|join| join.contradictions as i64).collect()),
+        ],
+    )
+}
+
+/// Inverse of [`joins`].
+fn read_joins(table: &Table) -> Result<Vec<Join>, TableError> {
+    let [bluer, redder] = [table.text("BLUER")?, table.text("REDDER")?];
+    let [low, high, ratio, error] = ["WAVE_LOW", "WAVE_HIGH", "RATIO", "RATIO_ERR"].map(|name| table.real(name));
+    let (low, high, ratio, error) = (low?, high?, ratio?, error?);
+    let (scatter, applied) = (table.real("SCATTER")?, table.real("APPLIED")?);
+    let contradictions = table.integer("CONTRADICTIONS")?;
+    // columns of one table have one length
+    Ok((0..bluer.len())
+        .map(|k| Join {
+            names: [bluer[k].clone(), redder[k].clone()],
+            range: [low[k], high[k]],
+            ratio: Some([ratio[k], error[k]]).filter(|[ratio, error]| ratio.is_finite() && error.is_finite()),
+            scatter: Some(scatter[k]).filter(|scatter| scatter.is_finite()),
+            applied: applied[k],
+            contradictions: usize::try_from(contradictions[k]).unwrap_or(0),
+        })
+        .collect())
+}
+
+/// What holds for a spectrum as a whole: its place on the slit and how well its wavelengths are known; NaN what is not known.
+pub fn summary(slit: f64, wavelengths: Option<WavelengthErrors>) -> Result<Table, TableError> {
+    let systematic = wavelengths.and_then(|errors| errors.systematic);
+    Table::new(
+        SUMMARY,
+        vec![
+            Column::real("SLIT", "arcsec", vec![slit]),
+            Column::real("WAVE_ERR", "nm", vec![wavelengths.map_or(f64::NAN, |errors| errors.random)]),
+            Column::real("WAVE_SYE", "nm", vec![systematic.unwrap_or(f64::NAN)]),
+        ],
+    )
+}
+
+/// The calibrated spectrum of a target from the tables of its product.
+pub fn read_source(tables: &[Table]) -> Result<SourceSpectrum, TableError> {
+    let named = |name: &str| tables.iter().find(|table| table.name == name);
+    let lacks = |name: &str| TableError::Missing { table: name.to_string(), column: "WAVE".to_string() };
+    let mut merged = read_calibrated(named(CALIBRATED).ok_or_else(|| lacks(CALIBRATED))?)?;
+    // one order alone has no joins
+    merged.joins = named(JOINS).map_or(Ok(Vec::new()), read_joins)?;
+    let summary = named(SUMMARY).ok_or_else(|| lacks(SUMMARY))?;
+    let first = |name: &str| summary.real(name).map(|values| values.first().copied().filter(|value| value.is_finite()));
+    let systematic = first("WAVE_SYE")?;
+    let wavelengths = first("WAVE_ERR")?.map(|random| WavelengthErrors { random, systematic });
+    Ok(SourceSpectrum { number: 1, slit: first("SLIT")?.unwrap_or(f64::NAN), merged, wavelengths })
 }
 
 fn signal(merged: &MergedSpectrum) -> Vec<f64> {
@@ -128,7 +200,7 @@ fn correlations(covariance: &BandedCovariance) -> Vec<Column> {
         .collect()
 }
 
-/// A calibrated spectrum from its table, without its joins, which the table does not hold.
+/// A calibrated spectrum from its table, without its joins, which have a table of their own.
 pub fn read_calibrated(table: &Table) -> Result<MergedSpectrum, TableError> {
     let column = |name: &str| table.real(name).map(<[f64]>::to_vec);
     let unit = table.column("FLUX").and_then(|column| FluxUnit::parse(&column.unit)).unwrap_or(FluxUnit::FluxDensity);

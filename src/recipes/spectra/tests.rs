@@ -43,7 +43,17 @@ fn extracted(maker: &Maker, exposed: Exposed, flux: impl Fn(f64) -> f64) -> (Ext
         variance: Array2::from_elem(shape, 25.0),
         flags: Array2::zeros(shape),
     };
-    (Extracted { exposed, sources: vec![Source { slit: 0.6, orders }] }, light)
+    let wavelengths = WavelengthScale { map: Some(0.001), sky: Some(0.02) };
+    (
+        Extracted {
+            exposed,
+            frames: Vec::new(),
+            sources: vec![Source { slit: 0.6, orders }],
+            light: Vec::new(),
+            wavelengths,
+        },
+        light,
+    )
 }
 
 fn parameters() -> SpectraParameters {
@@ -77,7 +87,7 @@ fn a_standard_gives_its_response_and_its_own_flux_back() {
     let expected = ["EXTRACTED_ORDERS", "EXTRACTED_MERGED", "FLUXCAL", "RESP_TAB", "EFFICIENCY_TAB"];
     assert_eq!(categories(&output), expected, "{:?}", output.remarks);
     let star = standards::find(None, 60_000.0, &["GD71"]).unwrap();
-    let merged = &output.spectra[0];
+    let merged = &output.spectra[0].merged;
     let (mut squares, mut n) = (0.0, 0.0);
     for k in (0..merged.len()).filter(|k| merged.is_good(*k)).step_by(1) {
         let truth = star.flux(merged.wavelength[k], 60.0, 0.0);
@@ -100,7 +110,7 @@ fn science_is_calibrated_by_a_response_or_says_why_not() {
     let (science, _) = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 5e-15);
     let output = finish("stare", &science, std::slice::from_ref(&response), &parameters()).unwrap();
     assert_eq!(categories(&output), ["EXTRACTED_ORDERS", "EXTRACTED_MERGED", "FLUXCAL"], "{:?}", output.remarks);
-    let merged = &output.spectra[0];
+    let merged = &output.spectra[0].merged;
     let mut ratios: Vec<f64> =
         (0..merged.len()).filter(|k| merged.is_good(*k)).map(|k| merged.flux[k] / 5e-15).collect();
     assert!((median_f64(&mut ratios).unwrap() - 1.0).abs() < 0.005);
@@ -112,7 +122,7 @@ fn science_is_calibrated_by_a_response_or_says_why_not() {
         change(&mut science.exposed, &mut table);
         let output = finish("stare", &science, &[table], &parameters()).unwrap();
         assert_eq!(categories(&output), ["EXTRACTED_ORDERS", "EXTRACTED_MERGED"]);
-        assert_eq!(output.spectra[0].unit, FluxUnit::ElectronsPerSecondNm);
+        assert_eq!(output.spectra[0].merged.unit, FluxUnit::ElectronsPerSecondNm);
         output.remarks.join("; ")
     };
     let narrow = |_: &mut Exposed, table: &mut MasterTable| {
@@ -140,9 +150,10 @@ fn an_unknown_standard_is_extracted_without_a_response() {
 #[test]
 fn the_plane_has_the_light_of_the_spectrum() {
     let maker = Maker { bin: 4, seed: None, exptime: 600.0, airmass: 1.2 };
-    let (science, light) = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 4e-15);
+    let (mut science, light) = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 4e-15);
+    science.light.push(light);
     let response = [master(&standard_star())];
-    let output = finish_with_light("stare", &science, &[light], &response, &parameters()).unwrap();
+    let output = finish("stare", &science, &response, &parameters()).unwrap();
     let [plane] = output.products.as_slice() else { panic!("{:?}", output.remarks) };
     assert_eq!((plane.value.nrows(), plane.unit.as_str()), (48, "10**-17 erg s-1 cm-2 Angstrom-1 arcsec-1"));
     let card = |name: &str| plane.cards.iter().find(|card| card.keyword == name).unwrap().value.clone();
@@ -164,7 +175,7 @@ fn the_plane_has_the_light_of_the_spectrum() {
 #[test]
 fn calibrated_spectra_survive_their_tables() {
     let output = standard_star();
-    let (merged, table) = (&output.spectra[0], &output.tables[2].tables[0]);
+    let (merged, table) = (&output.spectra[0].merged, &output.tables[2].tables[0]);
     let again = tables::read_calibrated(table).unwrap();
     assert_eq!((&again.wavelength, &again.edges, &again.quality), (&merged.wavelength, &merged.edges, &merged.quality));
     assert_eq!(again.unit, FluxUnit::FluxDensity);
@@ -177,6 +188,39 @@ fn calibrated_spectra_survive_their_tables() {
         assert!((a - b).abs() <= 1e-9 * b.abs());
     }
     assert!((again.inflation - merged.inflation).abs() < 0.01);
+    let source = tables::read_source(&output.tables[2].tables).unwrap();
+    assert!(!merged.joins.is_empty());
+    assert_eq!((&source.merged.joins, source.wavelengths), (&merged.joins, output.spectra[0].wavelengths));
+    assert_eq!((source.number, source.slit), (1, 0.6));
+}
+
+#[test]
+fn wavelengths_are_as_well_known_as_map_and_sky_say() {
+    let maker = Maker { bin: 4, seed: None, exptime: 600.0, airmass: 1.2 };
+    let (mut science, _) = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 4e-15);
+    let mut widths: Vec<f64> =
+        science.sources[0].orders.iter().flat_map(|order| order.spectrum.width.clone()).collect();
+    let width = median_f64(&mut widths).unwrap();
+    let errors = |science: &Extracted| finish("stare", science, &[], &parameters()).unwrap().spectra[0].wavelengths;
+    let expected = WavelengthErrors { random: 0.001, systematic: Some(0.02 * width) };
+    assert_eq!(errors(&science), Some(expected));
+    science.wavelengths.sky = None;
+    assert_eq!(errors(&science), Some(WavelengthErrors { systematic: None, ..expected }));
+    science.wavelengths.map = None;
+    assert_eq!(errors(&science), None);
+}
+
+#[test]
+fn further_sources_are_no_targets() {
+    let maker = Maker { bin: 4, seed: Some(9), exptime: 900.0, airmass: 1.3 };
+    let (mut science, _) = extracted(&maker, exposed(&maker, "SN", "SLIT1.0", false), |_| 5e-15);
+    science.sources.push(Source { slit: -2.0, ..science.sources[0].clone() });
+    let output = finish("stare", &science, &[master(&standard_star())], &parameters()).unwrap();
+    let expected = ["EXTRACTED_ORDERS", "EXTRACTED_MERGED", "FLUXCAL"];
+    let further = expected.map(|catg| format!("{catg}_S2"));
+    assert_eq!(categories(&output), expected.into_iter().chain(further.iter().map(String::as_str)).collect::<Vec<_>>());
+    let sources: Vec<(usize, f64)> = output.spectra.iter().map(|source| (source.number, source.slit)).collect();
+    assert_eq!(sources, [(1, 0.6), (2, -2.0)]);
 }
 
 #[test]

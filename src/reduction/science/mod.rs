@@ -15,6 +15,7 @@ pub mod field;
 pub mod hidden;
 pub mod joint;
 pub mod modes;
+mod nodded_light;
 pub mod nodding;
 pub mod pair;
 pub mod prepare;

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::extract::{ExtractOptions, Extracted, Image, extract};
 use super::field::Field;
+use super::nodded_light::{NoddedLight, Plane, SAME_PLACE};
 use super::pair::Difference;
 use super::profile::Moffat;
 use super::repeats::{self, Combined};
@@ -16,6 +17,7 @@ use super::strip::Strip;
 use super::trace::{self, Beam, SearchOptions, Sight, Source, Trace, TraceError, TracePrior};
 use crate::numerics::robust::median_f64;
 use crate::reduction::spectrum::order::OrderSpectrum;
+use crate::reduction::spectrum::rectified::OrderLight;
 
 /// Exposures whose difference is taken, by their indices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,10 +95,15 @@ pub struct Nodded {
     pub scales: Vec<f64>,
     /// Mean difference of all groups that were used, and its variance, for each order.
     pub differences: Vec<(Array2<f32>, Array2<f32>)>,
+    /// Light of the images in the same light of one exposure, with the target at its own place on the slit whatever the offset:
+    /// orders may occur several times, once for each place of the target.
+    pub light: Vec<OrderLight>,
 }
 
 /// A group in memory.
 struct Pair<'a> {
+    /// All its exposures, each a list of orders.
+    strips: Vec<&'a [Strip]>,
     differences: Vec<Difference<'a>>,
     beams: Vec<Beam>,
     /// Shifts of each beam's exposures against their mean, which is its offset.
@@ -130,12 +137,26 @@ impl<'a> Pair<'a> {
             shifts.push(own);
             shots.push(1.0 / indices.len() as f64);
         }
-        (!beams.is_empty()).then_some(Pair { differences, beams, shifts, shots })
+        let strips =
+            group.plus.iter().chain(&group.minus).filter_map(|index| Some(exposures.get(*index)?.strips)).collect();
+        (!beams.is_empty()).then_some(Pair { strips, differences, beams, shifts, shots })
+    }
+
+    /// The differences without what is left of the sky.
+    fn planes(&self, extracted: &[Extracted]) -> Vec<Plane> {
+        let shot = |sign: f64| {
+            self.beams.iter().zip(&self.shots).find(|(beam, _)| beam.sign == sign).map_or(1.0, |(_, shot)| *shot)
+        };
+        let shots = [shot(1.0), shot(-1.0)];
+        (0..self.differences.len().min(extracted.len()))
+            .into_par_iter()
+            .map(|order| {
+                let strips: Vec<&Strip> = self.strips.iter().filter_map(|strips| strips.get(order)).collect();
+                Plane::of(&self.differences[order], &strips, &extracted[order], shots)
+            })
+            .collect()
     }
 }
-
-/// Offsets closer than this are one place, arcsec.
-const SAME_PLACE: f64 = 0.02;
 
 /// One order of one image.
 struct ImageOrder {
@@ -152,6 +173,7 @@ pub fn reduce(groups: &[Group], exposures: &[Placed], options: &NoddingOptions) 
     let mut results: Vec<GroupResult> = Vec::with_capacity(groups.len());
     // images[source][image][order], images of all groups one after the other
     let mut images: Vec<Vec<Vec<ImageOrder>>> = sources.iter().map(|_| Vec::new()).collect();
+    let mut planes: Vec<(Vec<Plane>, &[Beam])> = Vec::with_capacity(groups.len());
     for (group, pair) in groups.iter().zip(&pairs) {
         let mut result = GroupResult::of(group);
         match pair {
@@ -164,6 +186,7 @@ pub fn reduce(groups: &[Group], exposures: &[Placed], options: &NoddingOptions) 
                     for (difference, order) in pair.differences.iter().zip(&extracted) {
                         judge(&difference.field, order, &mut result);
                     }
+                    planes.push((pair.planes(&extracted), &pair.beams));
                     gather(&mut images, pair.beams.len(), &traces, extracted);
                 }
             }
@@ -174,7 +197,19 @@ pub fn reduce(groups: &[Group], exposures: &[Placed], options: &NoddingOptions) 
     let orders = images.iter().map(|images| combined(images, &scales)).collect();
     let used = pairs.iter().zip(&results).filter(|(_, result)| result.failure.is_empty());
     let used: Vec<&Pair> = used.filter_map(|(pair, _)| pair.as_ref()).collect();
-    Ok(Nodded { sources, orders, groups: results, scales, differences: mean_differences(&used) })
+    let light = light(&planes, &scales, exposures.first().map_or(&[], |exposure| exposure.strips));
+    Ok(Nodded { sources, orders, groups: results, scales, differences: mean_differences(&used), light })
+}
+
+/// The light of all groups in two dimensions. Scales are those of the images, group by group.
+fn light(planes: &[(Vec<Plane>, &[Beam])], scales: &[f64], strips: &[Strip]) -> Vec<OrderLight> {
+    let mut light = NoddedLight::default();
+    let mut first = 0;
+    for (planes, beams) in planes {
+        light.add(planes, beams, scales.get(first..first + beams.len()).unwrap_or_default());
+        first += beams.len();
+    }
+    light.finished(strips)
 }
 
 /// The spectra of images.

@@ -78,9 +78,11 @@ pub fn merge_arms(
     let mut parts = [regridded(bluer.0, bluer.1, &grid), regridded(redder.0, redder.1, &grid)];
     let mut join = compare(&parts[0], &parts[1], &grid, &without(&grid, rule.overlap));
     let scale = judge(join.as_ref(), rule);
-    if let (Ok(()), Some([ratio, _])) = (&scale.applied, scale.ratio) {
+    if let (Ok(()), Some([ratio, error])) = (&scale.applied, scale.ratio) {
         let (arm, factor) = if rule.scale_redder { (1, ratio) } else { (0, 1.0 / ratio) };
         parts[arm].divide(factor);
+        // common to all of the arm, as the error of a response is
+        parts[arm].add_systematic(error / ratio);
         if let Some(join) = &mut join {
             join.applied = ratio;
         }

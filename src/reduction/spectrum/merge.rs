@@ -96,6 +96,13 @@ impl Part {
         self.weight.iter_mut().for_each(|weight| *weight *= factor * factor);
     }
 
+    /// Add a relative error that is common to all samples.
+    pub fn add_systematic(&mut self, relative: f64) {
+        for (systematic, flux) in self.systematic.iter_mut().zip(&self.flux) {
+            *systematic = systematic.hypot(relative * flux);
+        }
+    }
+
     fn is_good(&self, k: usize) -> bool {
         self.flags.get(k) == Some(&0) && self.flux[k].is_finite() && self.covariance.variance(k) > 0.0
     }

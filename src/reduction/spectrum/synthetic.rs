@@ -3,7 +3,10 @@
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::density::OrderDensity;
 use super::extinction;
+use super::merge::merge_orders;
+use super::merged::{FluxUnit, MergedSpectrum};
 use super::order::OrderSpectrum;
 
 /// A made spectrograph: orders with dispersions and blazes of their own.
@@ -74,4 +77,24 @@ impl Maker {
             })
             .collect()
     }
+}
+
+/// One arm: a flux of known errors on a grid of its own.
+pub(crate) fn arm(range: [f64; 2], scale: f64, seed: u64) -> MergedSpectrum {
+    let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(seed);
+    let n = ((range[1] - range[0]) / 0.045) as usize;
+    let mut order = OrderDensity { name: "arm".to_string(), exposure: 60.0, ..OrderDensity::default() };
+    for k in 0..n {
+        let wavelength = range[0] + 0.045 * (k as f64 + 0.5);
+        order.wavelength.push(wavelength);
+        order.ends.push([wavelength - 0.0225, wavelength + 0.0225]);
+        order.flux.push(
+            scale * ((wavelength / 800.0).powi(-2) + 0.03 * Distribution::<f64>::sample(&StandardNormal, &mut rng)),
+        );
+        order.variance.push((scale * 0.03).powi(2));
+    }
+    order.systematic = vec![0.0; n];
+    order.sky = vec![0.0; n];
+    order.flags = vec![0; n];
+    merge_orders(&[order], 18.0, FluxUnit::FluxDensity).expect("samples")
 }

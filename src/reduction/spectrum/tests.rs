@@ -7,7 +7,7 @@ use super::merge::merge_orders;
 use super::merged::{FluxUnit, MergedSpectrum};
 use super::response::{Origin, Response, ResponseError, combine, fit};
 use super::standards;
-use super::synthetic::{Maker, sensitivity};
+use super::synthetic::{Maker, arm, sensitivity};
 use crate::reduction::flags;
 
 const STAR: &str = "LTT7987";
@@ -210,27 +210,6 @@ fn rule() -> ArmRule {
     ArmRule { step: 13.0, overlap: [800.0, 850.0], largest: 0.3, least_certain: 0.1, scale_redder: true }
 }
 
-/// One arm: a flux of known errors on a grid of its own.
-fn arm(range: [f64; 2], scale: f64, seed: u64) -> MergedSpectrum {
-    use rand::SeedableRng;
-    use rand_distr::{Distribution, Normal};
-    let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(seed);
-    let n = ((range[1] - range[0]) / 0.045) as usize;
-    let mut order = OrderDensity { name: "arm".to_string(), exposure: 60.0, ..OrderDensity::default() };
-    let noise = Normal::new(0.0, 0.03).unwrap();
-    for k in 0..n {
-        let wavelength = range[0] + 0.045 * (k as f64 + 0.5);
-        order.wavelength.push(wavelength);
-        order.ends.push([wavelength - 0.0225, wavelength + 0.0225]);
-        order.flux.push(scale * ((wavelength / 800.0).powi(-2) + noise.sample(&mut rng)));
-        order.variance.push((scale * 0.03).powi(2));
-    }
-    order.systematic = vec![0.0; n];
-    order.sky = vec![0.0; n];
-    order.flags = vec![0; n];
-    merge_orders(&[order], 18.0, FluxUnit::FluxDensity).unwrap()
-}
-
 #[test]
 fn a_grey_offset_of_an_arm_is_recovered_and_taken_off() {
     let (vis, nir) = (arm([700.0, 850.0], 1.0, 1), arm([795.0, 1000.0], 1.12, 2));
@@ -245,6 +224,13 @@ fn a_grey_offset_of_an_arm_is_recovered_and_taken_off() {
         n += 1.0;
     }
     assert!(((squares / n).sqrt() - 1.0f64).abs() < 0.05, "{}", squares / n);
+    // the arm that was scaled carries the error of the scale, the other one does not
+    let systematic = |wavelength: f64| {
+        let k = merged.wavelength.partition_point(|w| *w < wavelength);
+        merged.systematic[k] / merged.flux[k]
+    };
+    assert_eq!(systematic(750.0), 0.0);
+    assert!((systematic(950.0) / (error / ratio) - 1.0).abs() < 1e-9, "{}", systematic(950.0));
     let step = merged.edges[11] / merged.edges[10] - 1.0;
     assert!((step * super::resample::LIGHT / 13.0 - 1.0).abs() < 1e-3);
 }
