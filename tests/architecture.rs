@@ -36,7 +36,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "recipes",
         ],
     ),
-    ("delivery", &["catalogue", "clock", "config", "fault", "fits"]),
+    ("delivery", &["catalogue", "clock", "config", "fault", "fits", "instrument", "liveness"]),
     ("service", &["catalogue", "clock", "config", "delivery", "fault", "fits", "instrument", "liveness"]),
     ("simulator", &["fault", "fits", "instrument"]),
     (

@@ -16,10 +16,12 @@ pub mod ids;
 pub mod jobs;
 pub mod maintenance;
 pub mod measures;
+pub mod nights;
 pub mod products;
 #[cfg(test)]
 pub(crate) mod seeded;
 pub mod sets;
+pub mod snapshot;
 pub mod story;
 pub mod target;
 pub mod views;

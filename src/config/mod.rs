@@ -5,6 +5,7 @@
 //! siblings), which belong to the modules that apply them.
 
 mod layers;
+mod monitor;
 mod sinks;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Classified, FaultClass};
 
+pub use monitor::MonitorConfig;
 pub use sinks::{ArchiveConfig, ArchiveKind, CrcKind, HealthConfig, HealthKind};
 
 /// The shipped defaults, which are also the documentation of every key.
@@ -74,6 +76,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Whether products flow to archives by themselves.
     pub release: ReleaseConfig,
+    /// Feed of the quality monitor.
+    pub monitor: MonitorConfig,
     /// Rules that replace the built-in ones.
     pub rules: RulesConfig,
     /// Parameters that differ from `config/recipes.toml`, a table per recipe.
@@ -295,6 +299,7 @@ impl Config {
         if self.paths.work.as_os_str().is_empty() {
             return Err(bad("paths.work", "", "must name a folder"));
         }
+        self.monitor.check(&self.workspace())?;
         sinks::check(&self.archive, &self.health)
     }
 

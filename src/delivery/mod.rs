@@ -14,6 +14,7 @@ mod error;
 mod folder;
 pub mod health;
 mod http;
+pub mod monitor;
 pub mod ngas;
 pub mod outbox;
 mod pace;
