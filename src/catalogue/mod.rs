@@ -10,6 +10,7 @@
 //! integrity check fails it refuses to run and says how to restore a backup.
 
 pub mod acts;
+pub mod alerts;
 pub mod deliveries;
 pub mod files;
 pub mod ids;
@@ -25,6 +26,7 @@ pub mod snapshot;
 pub mod story;
 pub mod target;
 pub mod views;
+pub mod vigil;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 //! What never lives here: anything that another program would need too; that is in the library below.
 
 mod acts;
+mod alerts;
 mod config;
 pub mod engine;
 mod error;
@@ -116,6 +117,8 @@ pub enum Command {
     /// Publish what goes out by whole nights
     #[command(subcommand)]
     Export(export::ExportCommand),
+    /// Show what is wrong now, and whom it was told
+    Alerts(alerts::AlertsArgs),
     /// List what operators did
     Acts(acts::JournalArgs),
     /// Check files against ESO's Phase 3 standard
@@ -205,6 +208,7 @@ async fn dispatch(config: Config, command: Command) -> CliResult {
         Command::Withdraw(args) => acts::run(&config, Act::Withdraw, &args).await,
         Command::Reopen(args) => acts::run(&config, Act::Reopen, &args).await,
         Command::Export(command) => export::run(&config, &command).await,
+        Command::Alerts(args) => alerts::run(&config, &args).await,
         Command::Acts(args) => acts::journal(&config, &args).await,
         Command::Backup(args) => maintenance::backup(&config, &args).await,
         Command::Check => maintenance::check(&config).await,

@@ -4,6 +4,7 @@
 //! work folder keeps what. What never lives here: the rules of the instrument (`config/classification.toml` and its
 //! siblings), which belong to the modules that apply them.
 
+mod alerts;
 mod layers;
 mod monitor;
 mod sinks;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Classified, FaultClass};
 
+pub use alerts::{AlertKind, AlertSinkConfig, AlertsConfig, MailTls, Severity};
 pub use monitor::MonitorConfig;
 pub use sinks::{ArchiveConfig, ArchiveKind, CrcKind, HealthConfig, HealthKind};
 
@@ -78,6 +80,8 @@ pub struct Config {
     pub release: ReleaseConfig,
     /// Feed of the quality monitor.
     pub monitor: MonitorConfig,
+    /// What people are told of, and when.
+    pub alerts: AlertsConfig,
     /// Rules that replace the built-in ones.
     pub rules: RulesConfig,
     /// Parameters that differ from `config/recipes.toml`, a table per recipe.
@@ -88,6 +92,9 @@ pub struct Config {
     /// Health monitors.
     #[serde(default)]
     pub health: Vec<HealthConfig>,
+    /// Receivers of alerts.
+    #[serde(default)]
+    pub alert: Vec<AlertSinkConfig>,
 }
 
 /// Folders.
@@ -300,6 +307,7 @@ impl Config {
             return Err(bad("paths.work", "", "must name a folder"));
         }
         self.monitor.check(&self.workspace())?;
+        alerts::check(&self.alerts, &self.alert)?;
         sinks::check(&self.archive, &self.health)
     }
 
@@ -323,6 +331,15 @@ impl Config {
             vec![HealthConfig::jsonl("health", self.paths.work.join("health").join("qc.jsonl"))]
         } else {
             self.health.clone()
+        }
+    }
+
+    /// Receivers of alerts, with the embedded default when none is configured.
+    pub fn alert_sinks(&self) -> Vec<AlertSinkConfig> {
+        if self.alert.is_empty() {
+            vec![AlertSinkConfig::file("alerts", self.paths.work.join("alerts.jsonl"))]
+        } else {
+            self.alert.clone()
         }
     }
 

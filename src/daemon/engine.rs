@@ -270,6 +270,11 @@ impl Engine {
             .excluding(ours.into_iter().chain(archives).chain(feed))
     }
 
+    /// For how many days a calibration is inside the plan, by PRO CATG with the arm.
+    pub fn fresh_days(&self) -> std::collections::BTreeMap<String, f64> {
+        self.scheduler.rules.fresh_days()
+    }
+
     /// The file with the token for commands that act.
     pub fn token_file(&self) -> PathBuf {
         let given = &self.config.service.token_file;

@@ -143,6 +143,9 @@ fn start_tasks(
     });
     let (catalogue, config, token) = (engine.catalogue.clone(), engine.config.clone(), cancel.clone());
     tasks.spawn(async move { Ok(delivery::run(catalogue, config, token).await?) });
+    let (catalogue, config, token) = (engine.catalogue.clone(), engine.config.clone(), cancel.clone());
+    let (beats, fresh_days) = (liveness.clone(), engine.fresh_days());
+    tasks.spawn(async move { Ok(delivery::alerts::run(catalogue, config, beats, fresh_days, token).await?) });
     if let Some(feed) = MonitorFeed::of(&engine.catalogue, &engine.config) {
         let token = cancel.clone();
         tasks.spawn(async move {
