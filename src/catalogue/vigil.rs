@@ -109,7 +109,7 @@ impl Catalogue {
     /// The newest measurement of every set-up, of jobs that ended since a time.
     pub async fn newest_measurements(&self, since_us: i64) -> Result<Vec<Newest>> {
         sqlx::query_as(
-            "SELECT max(s.mjd_last) AS mjd, j.id AS job_id, s.recipe, s.arm, json_remove(s.keys, '$.object') AS setup,
+            "SELECT max(printf('%015.6f %012d', s.mjd_last, j.id)) AS newest, j.id AS job_id, s.recipe, s.arm, json_remove(s.keys, '$.object') AS setup,
                     s.name AS set_name, coalesce((SELECT at_us FROM qc WHERE job_id = j.id LIMIT 1), 0) AS at_us,
                     j.state = 'flagged' AND EXISTS (SELECT 1 FROM product p WHERE p.job_id = j.id AND p.state = 'current'
                         AND p.verdict = 'fail') AS flagged

@@ -202,3 +202,114 @@ impl Watch {
 fn span(seconds: f64) -> String {
     if seconds >= 120.0 { format!("{:.0} min", seconds / 60.0) } else { format!("{seconds:.0} s") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::catalogue::acts::Act;
+    use crate::catalogue::seeded::Seeded;
+
+    /// A watch over the seeded night; the disk and the Sun are looked at by tests of their own.
+    fn watch(seeded: &Seeded) -> Watch {
+        let mut config = Config::defaults().expect("defaults");
+        config.alerts.free_mib = 0;
+        config.alerts.sunset_hours = 0.0;
+        Watch::new(seeded.catalogue.clone(), config, Liveness::new(), BTreeMap::new())
+    }
+
+    async fn keys(watch: &mut Watch) -> Vec<String> {
+        watch.findings().await.expect("served").into_iter().map(|finding| finding.key).collect()
+    }
+
+    #[tokio::test]
+    async fn lag_of_reduction_and_of_an_archive_is_found_when_it_is_too_long() {
+        let seeded = Seeded::night().await;
+        let mut watch = watch(&seeded);
+        seeded.set_time("2026-03-10T20:20:00Z");
+        assert!(keys(&mut watch).await.is_empty(), "deliveries of 20:00 are 20 minutes old");
+        seeded.set_time("2026-03-10T20:40:00Z");
+        assert_eq!(keys(&mut watch).await, ["delivery/archive", "delivery/health"]);
+        seeded.catalogue.act("ana", Act::Reprocess, "set:3", "test").await.expect("admitted");
+        assert_eq!(keys(&mut watch).await[0], "keep_up", "a job that was ready since 20:00 has not run");
+    }
+
+    #[tokio::test]
+    async fn the_newest_measurement_decides_and_an_operators_word_ends_it() {
+        let seeded = Seeded::night().await;
+        let mut watch = watch(&seeded);
+        seeded.set_time("2026-03-10T20:06:00Z");
+        assert!(keys(&mut watch).await.is_empty(), "the older bias failed, the newer one is good");
+        // Now the one that failed was taken last.
+        seeded.execute("UPDATE frame_set SET mjd_last = mjd_last + 0.1 WHERE id = 2").await;
+        let mut again = super::tests::watch(&seeded);
+        let found = again.findings().await.expect("served");
+        assert_eq!((found[0].key.as_str(), found[0].severity), ("qc/mbias/VIS/{}", "error"));
+        assert!(found[0].text.contains("is out of range: RAW RON = 4.5000 electrons (1..3)"), "{}", found[0].text);
+        assert_eq!(found.len(), 1, "order 12 passed, and so did the flat");
+        seeded.catalogue.act("ana", Act::Reject, "product:1", "seen").await.expect("admitted");
+        assert!(keys(&mut super::tests::watch(&seeded)).await.is_empty(), "a person has seen it");
+        // What is old is not told for ever.
+        seeded.catalogue.act("ana", Act::Accept, "product:1", "test").await.expect("admitted");
+        assert_eq!(keys(&mut super::tests::watch(&seeded)).await, ["qc/mbias/VIS/{}"]);
+        seeded.set_time("2026-03-11T20:06:00Z");
+        assert!(keys(&mut super::tests::watch(&seeded)).await.iter().all(|key| !key.starts_with("qc/")));
+    }
+
+    #[tokio::test]
+    async fn disk_and_loops_are_found() {
+        let seeded = Seeded::empty().await;
+        let mut watch = watch(&seeded);
+        watch.config.alerts.free_mib = u64::MAX;
+        watch.config.scheduler.min_free_mib = 0;
+        let found = watch.findings().await.expect("served");
+        assert_eq!((found[0].key.as_str(), found[0].severity), ("disk", "warning"));
+        watch.config.scheduler.min_free_mib = u64::MAX;
+        assert_eq!(watch.findings().await.expect("served")[0].severity, "error");
+        watch.config.alerts.free_mib = 0;
+        watch.liveness.expect("scheduler", Duration::ZERO);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_eq!(keys(&mut watch).await, ["daemon/scheduler"]);
+        watch.liveness.retire("scheduler");
+        assert!(keys(&mut watch).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_predecessor_that_died_is_told_of_for_a_while() {
+        let seeded = Seeded::empty().await;
+        seeded.catalogue.record_boot("first", "0").await.expect("recorded");
+        seeded.catalogue.record_stop("first").await.expect("recorded");
+        seeded.set_time("2026-03-10T20:01:00Z");
+        seeded.catalogue.record_boot("second", "0").await.expect("recorded");
+        assert!(keys(&mut watch(&seeded)).await.is_empty(), "it stopped in order");
+        seeded.set_time("2026-03-10T20:02:00Z");
+        seeded.catalogue.record_boot("third", "0").await.expect("recorded");
+        let mut watch = watch(&seeded);
+        assert_eq!(keys(&mut watch).await, ["daemon/died"]);
+        seeded.set_time("2026-03-10T20:13:00Z");
+        assert!(keys(&mut watch).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_calibration_that_recent_observations_used_is_missed_before_sunset() {
+        let seeded = Seeded::night().await;
+        // The flat's job used a bias; let it be an observation of the sky.
+        seeded.execute("UPDATE frame_set SET recipe = 'stare' WHERE id = 4").await;
+        let mut watch = watch(&seeded);
+        watch.config.alerts.sunset_hours = 3.0;
+        watch.fresh_days.insert("MASTER_BIAS_VIS".to_string(), 1.5);
+        // The seeded products are of MJD 61109.1 (2026-03-10T02:24); the Sun sets at about 23:05 UTC.
+        let lacks = async |watch: &mut Watch, time: &str| {
+            seeded.set_time(time);
+            keys(watch).await.into_iter().filter(|key| key.starts_with("calibration/")).count()
+        };
+        assert_eq!(lacks(&mut watch, "2026-03-10T21:00:00Z").await, 0, "it is fresh");
+        assert_eq!(lacks(&mut watch, "2026-03-12T19:00:00Z").await, 0, "there is time");
+        assert_eq!(lacks(&mut watch, "2026-03-12T21:00:00Z").await, 1, "it is not fresh at sunset");
+        assert_eq!(lacks(&mut watch, "2026-03-13T03:00:00Z").await, 1, "the night needs it");
+        assert_eq!(lacks(&mut watch, "2026-03-13T13:00:00Z").await, 0, "the night is over");
+        watch.config.alerts.sunset_hours = 0.0;
+        assert_eq!(lacks(&mut watch, "2026-03-12T21:00:00Z").await, 0, "switched off");
+    }
+}
