@@ -36,7 +36,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "recipes",
         ],
     ),
-    ("delivery", &["catalogue", "clock", "config", "fault", "fits"]),
+    ("delivery", &["catalogue", "clock", "config", "fault", "fits", "instrument", "liveness"]),
     ("service", &["catalogue", "clock", "config", "delivery", "fault", "fits", "instrument", "liveness"]),
     ("simulator", &["fault", "fits", "instrument"]),
     (
@@ -83,10 +83,11 @@ const MAY_USE: [(&str, &[&str]); 20] = [
 ];
 
 /// A word that betrays a foreign language, and the only rooms that may say it.
-const SPOKEN_IN: [(&str, &[&str]); 8] = [
+const SPOKEN_IN: [(&str, &[&str]); 9] = [
     ("sqlx::", &["catalogue"]),
     ("fitsio::", &["fits"]),
     ("reqwest::", &["delivery", "cli"]),
+    ("lettre::", &["delivery"]),
     ("axum::", &["service"]),
     ("clap::", &["cli"]),
     ("notify::", &["ingest"]),

@@ -267,6 +267,21 @@ impl Rules {
         self.validity.get(validity).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// For how many days a calibration is inside the plan, by PRO CATG with the arm: the first step of its strictest need.
+    /// Partners of one block are in no plan.
+    pub fn fresh_days(&self) -> BTreeMap<String, f64> {
+        let mut fresh: BTreeMap<String, f64> = BTreeMap::new();
+        for rule in &self.recipes {
+            for arm in &rule.arms {
+                for need in rule.needs_of(*arm).filter(|need| need.required && !need.same_night) {
+                    let Some(days) = self.steps(&need.validity).first() else { continue };
+                    fresh.entry(need.catg(*arm)).and_modify(|least| *least = least.min(*days)).or_insert(*days);
+                }
+            }
+        }
+        fresh
+    }
+
     /// How masters of a category (PRO CATG without the arm) are taken: whether any need takes those of its own night, and
     /// the most that one takes.
     pub fn taken(&self, master: &str) -> (bool, usize) {

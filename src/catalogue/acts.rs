@@ -30,16 +30,29 @@ pub enum Act {
     Accept,
     /// Take a product back from the archives, also from those that have it already.
     Withdraw,
+    /// Close a night for the quality monitor: nothing of it is left to do.
+    Close,
+    /// Take a night that is closed for the quality monitor back into work.
+    Reopen,
 }
 
 impl Act {
     /// Every act.
-    pub const ALL: [Act; 7] =
-        [Act::Retry, Act::Hold, Act::Release, Act::Reprocess, Act::Reject, Act::Accept, Act::Withdraw];
+    pub const ALL: [Act; 9] = [
+        Act::Retry,
+        Act::Hold,
+        Act::Release,
+        Act::Reprocess,
+        Act::Reject,
+        Act::Accept,
+        Act::Withdraw,
+        Act::Close,
+        Act::Reopen,
+    ];
 
     /// Must a reason be given?
     pub fn needs_reason(self) -> bool {
-        matches!(self, Act::Reject | Act::Withdraw)
+        matches!(self, Act::Reject | Act::Withdraw | Act::Reopen)
     }
 
     /// Stable identifier, the name of the command.
@@ -52,6 +65,8 @@ impl Act {
             Act::Reject => "reject",
             Act::Accept => "accept",
             Act::Withdraw => "withdraw",
+            Act::Close => "close",
+            Act::Reopen => "reopen",
         }
     }
 
@@ -170,6 +185,16 @@ struct Scope {
     jobs: Vec<JobState>,
     products: Vec<ProductState>,
     deliveries: Vec<DeliveryState>,
+    night: Option<NightScope>,
+}
+
+/// A night as its quality monitor has it.
+struct NightScope {
+    night: String,
+    /// `open`, `closed`, `published` or `reopened`.
+    state: String,
+    /// What of it is left to do.
+    waits: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -219,6 +244,7 @@ enum Step<'a> {
     Withdraw(&'a ProductState),
     Restore(&'a ProductState),
     Overrule(&'a ProductState),
+    Night(&'a NightScope, &'static str),
 }
 
 impl Scope {
@@ -251,6 +277,15 @@ impl Scope {
                 let offered = self.deliveries.iter().any(|item| item.state != "cancelled");
                 self.products.iter().filter(|_| offered).map(Step::Withdraw).collect()
             }
+            Act::Close => {
+                let ready =
+                    |night: &&NightScope| night.waits.is_none() && matches!(night.state.as_str(), "open" | "reopened");
+                self.night.iter().filter(ready).map(|night| Step::Night(night, "closed")).collect()
+            }
+            Act::Reopen => {
+                let out = |night: &&NightScope| matches!(night.state.as_str(), "closed" | "published");
+                self.night.iter().filter(out).map(|night| Step::Night(night, "reopened")).collect()
+            }
             Act::Accept => self
                 .products
                 .iter()
@@ -275,7 +310,11 @@ impl Scope {
             let refused = if item.refused { ": the file fails Phase 3 validation" } else { "" };
             format!("delivery to {} is {}{refused}", item.sink, item.state)
         });
-        let all: Vec<String> = files.chain(products).chain(jobs).chain(deliveries).collect();
+        let night = self.night.iter().map(|night| {
+            let waits = night.waits.as_ref().map_or(String::new(), |waits| format!(", and of it {waits}"));
+            format!("night {} is {}{waits}", night.night, night.state)
+        });
+        let all: Vec<String> = night.chain(files).chain(products).chain(jobs).chain(deliveries).collect();
         let more = all.len().saturating_sub(4);
         match (all.is_empty(), more) {
             (true, _) => "it has no job yet".to_string(),
@@ -343,7 +382,8 @@ impl Catalogue {
     }
 
     async fn scope(&self, target: &Target) -> Result<Scope> {
-        let mut scope = Scope { files: Vec::new(), jobs: Vec::new(), products: Vec::new(), deliveries: Vec::new() };
+        let mut scope =
+            Scope { files: Vec::new(), jobs: Vec::new(), products: Vec::new(), deliveries: Vec::new(), night: None };
         match target {
             Target::Frame(file) => {
                 scope.files = self.scope_files(Some(*file), None).await?;
@@ -378,6 +418,9 @@ impl Catalogue {
                 scope.files = self.scope_files(None, Some(night)).await?;
                 scope.jobs = self.scope_jobs(None, None, None, Some(night)).await?;
                 scope.deliveries = self.scope_deliveries(None, None, None, None, Some(night)).await?;
+                let waits = self.night_waits_for(night).await?;
+                let known = self.monitor_night(night).await?;
+                scope.night = known.map(|known| NightScope { night: known.night, state: known.state, waits });
             }
         }
         Ok(scope)
@@ -474,6 +517,11 @@ impl WriteTx {
                 Ok(vec![format!("{} to {}: {} -> {to}", item.key, item.sink, item.state)])
             }
             Step::Reject(product) => self.reject(product, scope, said).await,
+            Step::Night(night, to) => {
+                let from = (night.state != "open").then_some(night.state.as_str());
+                self.put_night(&night.night, from, to, said).await?;
+                Ok(vec![format!("night {}: {} -> {to} for the quality monitor", night.night, night.state)])
+            }
             Step::Withdraw(product) => self.withdraw(product, scope, said).await,
             Step::Restore(product) => self.restore(product, scope, said).await,
             Step::Overrule(product) => {
@@ -609,7 +657,7 @@ impl WriteTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::seeded::Seeded;
+    use crate::catalogue::seeded::{NIGHT, Seeded};
 
     async fn act(seeded: &Seeded, act: Act, target: &str) -> std::result::Result<Vec<String>, String> {
         let outcome = seeded.catalogue.act("ana", act, target, "test").await;
@@ -778,6 +826,40 @@ mod tests {
         act(&seeded, Act::Accept, "product:2").await.expect("admitted");
         let rows = seeded.catalogue.deliveries_of_product(2).await.expect("rows");
         assert!(rows.iter().any(|row| row.state == "queued"), "offered again: the archive is asked what it has");
+    }
+
+    #[tokio::test]
+    async fn a_night_is_closed_when_it_is_drained_and_reopened_with_a_reason() {
+        let seeded = Seeded::night().await;
+        let error = act(&seeded, Act::Close, "night:2026-03-10").await.expect_err("it is not drained");
+        assert!(error.contains("night 2026-03-10 is open, and of it 1 sets wait for frames"), "{error}");
+        assert!(
+            error.contains("1 jobs have not ended, for example that of 20260310T230000_VIS_STARE (waiting)"),
+            "{error}"
+        );
+        for end in [
+            "UPDATE frame_set SET state = 'short', why = 'test' WHERE state = 'open'",
+            "UPDATE job SET state = 'parked', error = 'test' WHERE state = 'waiting'",
+        ] {
+            let mut tx = seeded.catalogue.begin().await.expect("a transaction");
+            sqlx::query(end).execute(&mut *tx.tx).await.expect("ended");
+            tx.commit().await.expect("kept");
+        }
+        let changes = act(&seeded, Act::Close, "night:2026-03-10").await.expect("admitted");
+        assert_eq!(changes, ["night 2026-03-10: open -> closed for the quality monitor"]);
+        assert!(act(&seeded, Act::Close, "night:2026-03-10").await.is_err(), "not twice");
+        let error = seeded.catalogue.act("ana", Act::Reopen, "night:2026-03-10", "").await.expect_err("no reason");
+        assert_eq!(error.to_string(), "reopen needs a reason");
+        seeded.catalogue.night_was_published(NIGHT, 5, 6).await.expect("published");
+        act(&seeded, Act::Reopen, "night:2026-03-10").await.expect("admitted");
+        let night = seeded.catalogue.monitor_night(NIGHT).await.expect("a row").expect("a night");
+        assert_eq!((night.state.as_str(), night.revision, night.metrics), ("reopened", 1, 5), "what is out is known");
+        assert!(
+            !seeded.catalogue.close_night(NIGHT, "by itself").await.expect("asked"),
+            "only an operator closes it again"
+        );
+        act(&seeded, Act::Close, "night:2026-03-10").await.expect("admitted");
+        assert_eq!(seeded.catalogue.nights_to_publish().await.expect("nights"), [NIGHT]);
     }
 
     #[tokio::test]

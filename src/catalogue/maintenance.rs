@@ -105,6 +105,16 @@ impl Catalogue {
         self.set_fact(STOPPED, boot_id).await
     }
 
+    /// Did the process that kept the catalogue before this one end without saying so? False when there was none.
+    pub async fn previous_process_died(&self) -> Result<bool> {
+        let boots: Vec<String> = sqlx::query_scalar("SELECT id FROM boot ORDER BY started_us DESC, rowid DESC LIMIT 2")
+            .fetch_all(self.reader())
+            .await
+            .during("look for the process before this one")?;
+        let stopped = self.facts().await?.into_iter().find(|fact| fact.name == STOPPED).map(|fact| fact.value);
+        Ok(boots.get(1).is_some_and(|previous| stopped.as_ref() != Some(previous)))
+    }
+
     /// Leave a fact for commands and the status page. Writes nothing when the value has not changed.
     pub async fn set_fact(&self, name: &str, value: &str) -> Result<()> {
         let present = self.facts().await?;

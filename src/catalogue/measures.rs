@@ -70,6 +70,10 @@ pub struct Measures {
     pub last_frame_taken_us: Option<i64>,
     /// Start of the last exposure known, microseconds UTC.
     pub last_exposure_us: Option<i64>,
+    /// Open alerts by kind and severity.
+    pub alerts: Vec<Count>,
+    /// Nights by their state before the quality monitor; those that are open are not counted.
+    pub monitor_nights: Vec<Count>,
 }
 
 impl Catalogue {
@@ -99,6 +103,8 @@ impl Catalogue {
             exposure_to_archive: self.exposure_to_archive().await?,
             last_frame_taken_us: self.last_time_us(LAST_TAKEN).await?,
             last_exposure_us: self.last_time_us(LAST_EXPOSURE).await?,
+            alerts: self.counted(ALERTS).await?,
+            monitor_nights: self.counted(MONITOR_NIGHTS).await?,
         })
     }
 
@@ -209,6 +215,10 @@ const PRODUCTS: &str = r#"SELECT state AS "group", verdict AS state, count(*) AS
     GROUP BY 1, 2 ORDER BY 1, 2"#;
 const DELIVERIES: &str =
     r#"SELECT sink AS "group", state, count(*) AS n FROM delivery GROUP BY sink, state ORDER BY sink, state"#;
+const ALERTS: &str = r#"SELECT kind AS "group", severity AS state, count(*) AS n FROM alert
+    WHERE cleared_us IS NULL GROUP BY kind, severity ORDER BY kind, severity"#;
+const MONITOR_NIGHTS: &str =
+    r#"SELECT '' AS "group", state, count(*) AS n FROM monitor_night GROUP BY state ORDER BY state"#;
 /// Both walk an index from its end instead of reading every frame.
 const LAST_TAKEN: &str = "SELECT taken_us FROM frame_version ORDER BY id DESC LIMIT 1";
 const LAST_EXPOSURE: &str = "SELECT date_obs_us FROM frame_version ORDER BY night DESC, date_obs_us DESC LIMIT 1";

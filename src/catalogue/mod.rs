@@ -10,19 +10,23 @@
 //! integrity check fails it refuses to run and says how to restore a backup.
 
 pub mod acts;
+pub mod alerts;
 pub mod deliveries;
 pub mod files;
 pub mod ids;
 pub mod jobs;
 pub mod maintenance;
 pub mod measures;
+pub mod nights;
 pub mod products;
 #[cfg(test)]
 pub(crate) mod seeded;
 pub mod sets;
+pub mod snapshot;
 pub mod story;
 pub mod target;
 pub mod views;
+pub mod vigil;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -307,6 +307,13 @@ impl Seeded {
         tx.commit().await.expect("it is kept");
     }
 
+    /// Change a row by hand.
+    pub async fn execute(&self, statement: &'static str) {
+        let mut tx = self.catalogue.begin().await.expect("a transaction");
+        sqlx::query(statement).execute(&mut *tx.tx).await.expect("changed");
+        tx.commit().await.expect("it is kept");
+    }
+
     /// Name of a set.
     pub async fn set_name(&self, id: i64) -> String {
         self.catalogue.set_row(id).await.expect("a row").expect("a set").name

@@ -42,8 +42,7 @@ pub struct JournalArgs {
 
 /// Do the act on each target in turn; the first that fails ends the command, what was done before it stays done.
 pub async fn run(config: &Config, act: Act, args: &ActArgs) -> CliResult {
-    let who = args.who.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_default();
-    let who = if who.trim().is_empty() { "unknown" } else { who.trim() };
+    let who = name_of(args.who.as_deref());
     let path = config.workspace().catalogue;
     if !path.is_file() {
         return Err(CatalogueError::NotThere { path }.into());
@@ -56,8 +55,8 @@ pub async fn run(config: &Config, act: Act, args: &ActArgs) -> CliResult {
     for target in &args.targets {
         let target = absolute(target);
         let outcome = match &catalogue {
-            Some(catalogue) => catalogue.act(who, act, &target, &args.why).await?,
-            None => local::ask(config, act, &target, who, &args.why).await?,
+            Some(catalogue) => catalogue.act(&who, act, &target, &args.why).await?,
+            None => local::ask(config, act, &target, &who, &args.why).await?,
         };
         show(&outcome, args.json)?;
     }
@@ -65,6 +64,12 @@ pub async fn run(config: &Config, act: Act, args: &ActArgs) -> CliResult {
         catalogue.close().await;
     }
     Ok(OK)
+}
+
+/// Who acts: as given, else as the shell says.
+pub(super) fn name_of(given: Option<&str>) -> String {
+    let name = given.map(str::to_string).or_else(|| std::env::var("USER").ok()).unwrap_or_default();
+    if name.trim().is_empty() { "unknown".to_string() } else { name.trim().to_string() }
 }
 
 /// The catalogue knows absolute paths; everything else is a name.

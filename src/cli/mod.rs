@@ -5,9 +5,11 @@
 //! What never lives here: anything that another program would need too; that is in the library below.
 
 mod acts;
+mod alerts;
 mod config;
 pub mod engine;
 mod error;
+mod export;
 mod lists;
 mod local;
 pub mod logging;
@@ -110,6 +112,13 @@ pub enum Command {
     Accept(acts::ActArgs),
     /// Take a product back from the archives, also from those that have it (needs --why)
     Withdraw(acts::ActArgs),
+    /// Take a night that is closed for the quality monitor back into work (needs --why)
+    Reopen(acts::ActArgs),
+    /// Publish what goes out by whole nights
+    #[command(subcommand)]
+    Export(export::ExportCommand),
+    /// Show what is wrong now, and whom it was told
+    Alerts(alerts::AlertsArgs),
     /// List what operators did
     Acts(acts::JournalArgs),
     /// Check files against ESO's Phase 3 standard
@@ -197,6 +206,9 @@ async fn dispatch(config: Config, command: Command) -> CliResult {
         Command::Reject(args) => acts::run(&config, Act::Reject, &args).await,
         Command::Accept(args) => acts::run(&config, Act::Accept, &args).await,
         Command::Withdraw(args) => acts::run(&config, Act::Withdraw, &args).await,
+        Command::Reopen(args) => acts::run(&config, Act::Reopen, &args).await,
+        Command::Export(command) => export::run(&config, &command).await,
+        Command::Alerts(args) => alerts::run(&config, &args).await,
         Command::Acts(args) => acts::journal(&config, &args).await,
         Command::Backup(args) => maintenance::backup(&config, &args).await,
         Command::Check => maintenance::check(&config).await,

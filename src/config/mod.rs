@@ -4,7 +4,9 @@
 //! work folder keeps what. What never lives here: the rules of the instrument (`config/classification.toml` and its
 //! siblings), which belong to the modules that apply them.
 
+mod alerts;
 mod layers;
+mod monitor;
 mod sinks;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Classified, FaultClass};
 
+pub use alerts::{AlertKind, AlertSinkConfig, AlertsConfig, MailTls, Severity};
+pub use monitor::MonitorConfig;
 pub use sinks::{ArchiveConfig, ArchiveKind, CrcKind, HealthConfig, HealthKind};
 
 /// The shipped defaults, which are also the documentation of every key.
@@ -74,6 +78,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Whether products flow to archives by themselves.
     pub release: ReleaseConfig,
+    /// Feed of the quality monitor.
+    pub monitor: MonitorConfig,
+    /// What people are told of, and when.
+    pub alerts: AlertsConfig,
     /// Rules that replace the built-in ones.
     pub rules: RulesConfig,
     /// Parameters that differ from `config/recipes.toml`, a table per recipe.
@@ -84,6 +92,9 @@ pub struct Config {
     /// Health monitors.
     #[serde(default)]
     pub health: Vec<HealthConfig>,
+    /// Receivers of alerts.
+    #[serde(default)]
+    pub alert: Vec<AlertSinkConfig>,
 }
 
 /// Folders.
@@ -295,6 +306,8 @@ impl Config {
         if self.paths.work.as_os_str().is_empty() {
             return Err(bad("paths.work", "", "must name a folder"));
         }
+        self.monitor.check(&self.workspace())?;
+        alerts::check(&self.alerts, &self.alert)?;
         sinks::check(&self.archive, &self.health)
     }
 
@@ -318,6 +331,15 @@ impl Config {
             vec![HealthConfig::jsonl("health", self.paths.work.join("health").join("qc.jsonl"))]
         } else {
             self.health.clone()
+        }
+    }
+
+    /// Receivers of alerts, with the embedded default when none is configured.
+    pub fn alert_sinks(&self) -> Vec<AlertSinkConfig> {
+        if self.alert.is_empty() {
+            vec![AlertSinkConfig::file("alerts", self.paths.work.join("alerts.jsonl"))]
+        } else {
+            self.alert.clone()
         }
     }
 

@@ -9,6 +9,8 @@ use super::engine::{DaemonError, Engine, Mode};
 use crate::catalogue::views::StatusView;
 use crate::config::Config;
 use crate::delivery;
+use crate::delivery::monitor::MonitorFeed;
+use crate::fault::chain;
 
 /// How long deliveries may take after the last recipe before they are left to the next run.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(60);
@@ -29,6 +31,8 @@ pub struct Batch {
     pub undelivered: i64,
     /// It was stopped before everything was done.
     pub interrupted: bool,
+    /// Why nights that have ended were not published for the quality monitor; empty when they were.
+    pub unpublished: String,
 }
 
 /// Reduce what lies below the configured raw roots. Progress is told about twice a second.
@@ -87,7 +91,16 @@ async fn work(
         }
     }
     outcome?;
-    Ok(Batch { undelivered: engine.catalogue.open_deliveries().await?, interrupted: cancel.is_cancelled() })
+    let interrupted = cancel.is_cancelled();
+    let unpublished = if interrupted { String::new() } else { publish(engine).await? };
+    Ok(Batch { undelivered: engine.catalogue.open_deliveries().await?, interrupted, unpublished })
+}
+
+/// Close and publish the nights that have ended, as the daemon does. Returns why that failed, if it did.
+async fn publish(engine: &Engine) -> Result<String, DaemonError> {
+    let Some(feed) = MonitorFeed::of(&engine.catalogue, &engine.config) else { return Ok(String::new()) };
+    feed.close_ended().await?;
+    Ok(feed.publish_closed().await?.err().map(|error| chain(&error)).unwrap_or_default())
 }
 
 /// Until no frame waits for a set, no set for a plan and no job for its end.

@@ -207,6 +207,9 @@ impl Engine {
         for root in &mut config.paths.raw {
             *root = absolute(root)?;
         }
+        if let Some(root) = config.monitor.root() {
+            config.monitor.path = root;
+        }
         let workspace = config.workspace();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_us = clock.now_us();
@@ -262,8 +265,14 @@ impl Engine {
         ];
         let archives = self.config.archives().into_iter().map(|archive| archive.path);
         let (roots, config) = (self.config.paths.raw.clone(), self.config.ingest.clone());
+        let feed = self.config.monitor.root();
         Ingest::new(self.catalogue.clone(), self.classification.clone(), roots, config, existing)
-            .excluding(ours.into_iter().chain(archives))
+            .excluding(ours.into_iter().chain(archives).chain(feed))
+    }
+
+    /// For how many days a calibration is inside the plan, by PRO CATG with the arm.
+    pub fn fresh_days(&self) -> std::collections::BTreeMap<String, f64> {
+        self.scheduler.rules.fresh_days()
     }
 
     /// The file with the token for commands that act.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::delivery;
+use crate::delivery::monitor::MonitorFeed;
 use crate::fault::chain;
 use crate::liveness::Liveness;
 use crate::scheduler::store;
@@ -142,6 +143,16 @@ fn start_tasks(
     });
     let (catalogue, config, token) = (engine.catalogue.clone(), engine.config.clone(), cancel.clone());
     tasks.spawn(async move { Ok(delivery::run(catalogue, config, token).await?) });
+    let (catalogue, config, token) = (engine.catalogue.clone(), engine.config.clone(), cancel.clone());
+    let (beats, fresh_days) = (liveness.clone(), engine.fresh_days());
+    tasks.spawn(async move { Ok(delivery::alerts::run(catalogue, config, beats, fresh_days, token).await?) });
+    if let Some(feed) = MonitorFeed::of(&engine.catalogue, &engine.config) {
+        let token = cancel.clone();
+        tasks.spawn(async move {
+            feed.run(token).await;
+            Ok(())
+        });
+    }
     let (keeper, token) = (engine.clone(), cancel.clone());
     tasks.spawn(async move {
         keeper.keep_backups(token).await;

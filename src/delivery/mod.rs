@@ -8,12 +8,14 @@
 //! One task per sink, none waits for another. A sink that is down for a day delays its items by a day and loses none. The
 //! tasks sleep until the catalogue changes or an item is due; nothing is polled that can be waited for.
 
+pub mod alerts;
 pub mod archive;
 pub mod directory;
 mod error;
 mod folder;
 pub mod health;
 mod http;
+pub mod monitor;
 pub mod ngas;
 pub mod outbox;
 mod pace;

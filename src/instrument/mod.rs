@@ -9,6 +9,7 @@ pub mod detector;
 pub mod format;
 pub mod frame;
 pub mod lines;
+pub mod site;
 
 pub use classification::{Classification, ClassificationError, ClassifyError};
 pub use detector::{Detector, DetectorError, Detectors, Geometry};

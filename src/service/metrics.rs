@@ -126,6 +126,20 @@ impl Snapshot {
             "Deliveries by sink and state",
             [Some("sink"), Some("state")],
             &measures.deliveries,
+        )?;
+        counts(
+            encoder,
+            "soxsd_alerts",
+            "Open alerts by kind and severity",
+            [Some("kind"), Some("severity")],
+            &measures.alerts,
+        )?;
+        counts(
+            encoder,
+            "soxsd_monitor_nights",
+            "Nights closed, published or reopened for the quality monitor",
+            [None, Some("state")],
+            &measures.monitor_nights,
         )
     }
 

@@ -226,7 +226,7 @@ fn remedies(story: &Story, target: &Target, admitted: &[Act]) -> Vec<String> {
             Act::Reprocess if matches!(target, Target::Set(_) | Target::Job(_)) && !admitted.contains(&Act::Retry) => {
                 remedies.push(format!("`{command}` to run it once more"));
             }
-            Act::Hold | Act::Reprocess | Act::Withdraw => {}
+            Act::Hold | Act::Reprocess | Act::Withdraw | Act::Close | Act::Reopen => {}
         }
     }
     let failing = story.products.iter().find(|product| product.state == "current" && product.verdict == "fail");

@@ -57,6 +57,9 @@ pub async fn reduce(mut config: Config, args: ReduceArgs) -> CliResult {
     if batch.undelivered > 0 {
         output::remark(&format!("{} deliveries are left; run the command again, or `soxsd run`", batch.undelivered));
     }
+    if !batch.unpublished.is_empty() {
+        output::remark(&format!("not published for the quality monitor: {}", batch.unpublished));
+    }
     if batch.interrupted {
         output::remark("stopped before everything was done; run the command again to go on");
     }
@@ -69,7 +72,7 @@ pub async fn reduce(mut config: Config, args: ReduceArgs) -> CliResult {
                 .to_string(),
         });
     }
-    let all_well = account.failures().is_empty() && !batch.interrupted;
+    let all_well = account.failures().is_empty() && !batch.interrupted && batch.unpublished.is_empty();
     Ok(if all_well { OK } else { FAILED })
 }
 

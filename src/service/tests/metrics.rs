@@ -125,3 +125,33 @@ async fn hostile_names_stay_inside_their_label() {
     assert_eq!(value(&samples, "soxsd_deliveries", &[("sink", hostile), ("state", "queued")]), 1.0);
     assert_eq!(value(&samples, "soxsd_paused", &[]), 0.0);
 }
+
+/// Words that begin so, in a text.
+fn names(text: &str, start: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with(start)).map(str::to_string).collect()
+}
+
+#[tokio::test]
+async fn dashboard_and_rules_name_metrics_that_exist() {
+    let service = Running::night().await;
+    let text = service.text("/metrics").await;
+    let families: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let dashboard = include_str!("../../../deploy/grafana-soxsd.json");
+    let rules = include_str!("../../../deploy/prometheus-rules.yml");
+    serde_json::from_str::<serde_json::Value>(dashboard).expect("the dashboard is JSON");
+    for (file, text) in [("dashboard", dashboard), ("rules", rules)] {
+        let named = names(text, "soxsd_");
+        assert!(named.len() > 8, "{file} names {named:?}");
+        for name in named {
+            let family = name.strip_suffix("_bucket").unwrap_or(&name);
+            assert!(families.contains(family), "the {file} names {name}, which /metrics does not have");
+        }
+    }
+    // What the line protocol becomes in VictoriaMetrics: measurement and field.
+    let known = ["qc_order", "qc_value", "qc_min", "qc_max"].map(str::to_string);
+    for name in names(dashboard, "qc_") {
+        assert!(known.contains(&name), "the dashboard names {name}, which the line protocol does not make");
+    }
+}
