@@ -79,8 +79,18 @@ LEFT JOIN frame_set s ON s.id = m.set_id
 LEFT JOIN job j ON j.id = (SELECT max(id) FROM job WHERE set_id = s.id AND state <> 'superseded')
 LEFT JOIN job_input i ON i.version_id = v.id AND i.job_id = j.id;
 
+-- The files behind the jobs, for going from a state of jobs to its files.
+CREATE VIEW file_of_job AS
+SELECT w.id AS file_id, j.state AS job_state
+FROM job j
+JOIN set_member m ON m.set_id = j.set_id
+JOIN frame g ON g.id = m.frame_id
+JOIN file w ON w.version_id = g.current_version;
+
 -- A metric over time: by name and order, and what is out of range without reading the rows.
 CREATE INDEX qc_trend ON qc (name, qc_order, at_us, verdict);
+-- What is out of range, newest jobs first.
+CREATE INDEX qc_verdict ON qc (verdict, job_id);
 -- How long a recipe usually takes.
 CREATE INDEX job_duration ON job (recipe, finished_us, started_us) WHERE state IN ('done', 'flagged');
 -- Set-ups of the last nights, and the masters that there are of each.

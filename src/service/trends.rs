@@ -94,7 +94,7 @@ impl TrendParams {
     tag = "status",
     summary = "A metric over the nights",
     description = "Values with their limits, by arm, order, recipe, read mode, slit and lamp, against time, another metric or \
-                   a number of the raw header. Of a long series every n-th value is given besides all that are out of range.",
+                   a number of the raw header. Of a long series one of n values is given, besides those that are out of range.",
     params(TrendParams),
     responses(
         (status = 200, description = "The values, oldest first", body = Trend),

@@ -1,7 +1,7 @@
 //! A metric over the nights: against time, against another metric or against a value of the raw header.
 //!
-//! However many values there are, the answer is bounded: of a long series every n-th value is read besides all that are out
-//! of range, and the answer says so.
+//! However many values there are, the answer is bounded: of a long series one of n values is read, besides those that are
+//! out of range, and the answer says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,9 +11,9 @@ use sqlx::FromRow;
 use crate::catalogue::{Catalogue, During, Result};
 
 /// Values that are read for one answer.
-const MOST_VALUES: i64 = 4000;
+const MOST_VALUES: i64 = 2500;
 /// Values out of range that are read for one answer, the newest.
-const MOST_FLAGGED: i64 = 1000;
+const MOST_FLAGGED: i64 = 500;
 /// A value this many standard deviations (by the median absolute deviation) from the median of its group is an outlier.
 const OUTLIER_SIGMA: f64 = 5.0;
 /// Groups with fewer values have no statistics.
@@ -139,7 +139,7 @@ pub struct Trend {
     pub comment: String,
     /// Values in the range of dates and of the order, before the other filters.
     pub total: i64,
-    /// Every how many values one was read; 1 when all were. Values out of range are read all.
+    /// Of how many values one was read; 1 when all were. Of those out of range the newest five hundred are read in any case.
     pub every: i64,
     /// Values, oldest first.
     pub points: Vec<TrendPoint>,
@@ -186,16 +186,26 @@ impl Setup {
     }
 }
 
-/// The name of the metric is the first parameter, dates the second and third, order the fourth.
-const VALUES: &str =
-    "SELECT q.job_id, j.set_id, s.name AS set_name, q.recipe, s.arm, s.night, s.keys, q.qc_order, q.at_us,
-        q.value, q.verdict, q.min, q.max
-    FROM qc q JOIN job j ON j.id = q.job_id JOIN frame_set s ON s.id = j.set_id
-    WHERE q.id IN (SELECT id FROM qc WHERE name = ?1 AND at_us BETWEEN ?2 AND ?3 AND (?4 IS NULL OR qc_order = ?4)
-                   AND id % ?5 = 0
-                   UNION SELECT id FROM (SELECT id FROM qc WHERE name = ?1 AND at_us BETWEEN ?2 AND ?3
-                       AND (?4 IS NULL OR qc_order = ?4) AND verdict <> 'pass' ORDER BY at_us DESC LIMIT ?6))
-    AND q.value IS NOT NULL AND j.state <> 'superseded' ORDER BY q.at_us, q.id";
+/// The name of the metric is the first parameter, dates the second and third, order the fourth. Both lists of ids come from
+/// the index alone. A value is read or not by its mixed id: ids of one metric follow the rhythm of the jobs, and every n-th
+/// would be of the same order or arm.
+macro_rules! values {
+    ($order:literal) => {
+        concat!(
+            "SELECT q.job_id, j.set_id, s.name AS set_name, q.recipe, s.arm, s.night, s.keys, q.qc_order, q.at_us,
+                    q.value, q.verdict, q.min, q.max
+             FROM (SELECT id FROM qc INDEXED BY qc_trend WHERE name = ?1 AND at_us BETWEEN ?2 AND ?3 AND ",
+            $order,
+            " AND verdict = 'pass' AND ((id * 2654435761) >> 16) % ?5 = 0
+                   UNION ALL
+                   SELECT id FROM (SELECT id FROM qc INDEXED BY qc_trend WHERE name = ?1 AND at_us BETWEEN ?2 AND ?3 AND ",
+            $order,
+            " AND verdict <> 'pass' ORDER BY at_us DESC LIMIT ?6)) w
+             CROSS JOIN qc q ON q.id = w.id CROSS JOIN job j ON j.id = q.job_id CROSS JOIN frame_set s ON s.id = j.set_id
+             WHERE q.value IS NOT NULL AND j.state <> 'superseded' ORDER BY q.at_us, q.id"
+        )
+    };
+}
 
 impl Catalogue {
     /// Every metric that was ever measured, by name.
@@ -264,7 +274,8 @@ impl Catalogue {
     }
 
     async fn values(&self, metric: &str, order: Option<&str>, query: &TrendQuery, every: i64) -> Result<Vec<Row>> {
-        sqlx::query_as(VALUES)
+        let statement = if order.is_some() { values!("qc_order = ?4") } else { values!("?4 IS NULL") };
+        sqlx::query_as(statement)
             .bind(metric)
             .bind(query.from_us)
             .bind(query.to_us)

@@ -54,6 +54,6 @@ export function actButton(name, target, title, done) {
 
 /** The acts that the remedies of a story name, as buttons. */
 export function actsOf(story, done) {
-  const offered = story.remedies.map((remedy) => /^soxsd (\w+) (\w+:\d+)/.exec(remedy)).filter((found) => found && found[1] in WORDS);
+  const offered = story.remedies.map((remedy) => /^`?soxsd (\w+) (\w+:\d+)/.exec(remedy)).filter((found) => found && found[1] in WORDS);
   return offered.map(([, name, target]) => actButton(name, target, target, done));
 }

@@ -73,7 +73,7 @@ const LEVELS = {
   good: ["pass", "done", "reduced", "confirmed", "complete", "accepted", "current", "fresh", "running", "registered", "good", "chosen"],
   warn: ["warn", "partial", "flagged", "held", "waiting", "ready", "open", "queued", "sending", "unknown", "buffered", "sent",
     "pending", "short", "stale", "ending", "parked", "unsupported", "person", "awaited", "unreduced", "left out"],
-  bad: ["fail", "failed", "quarantined", "bad", "missing", "behind", "refused"],
+  bad: ["fail", "failed", "quarantined", "bad", "missing", "behind"],
 };
 
 /** How bad a state, outcome or verdict is: `good`, `warn`, `bad`, or `soft` for what needs nobody. */

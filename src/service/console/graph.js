@@ -2,7 +2,7 @@
 
 import { h, level, path, svg } from "./dom.js";
 
-const BOX = { width: 190, height: 40, across: 250, down: 50 };
+const BOX = { width: 196, height: 40, across: 236, down: 50 };
 
 /** The column of each node: one after the farthest of those it comes from. */
 function columns(nodes, edges) {
@@ -35,8 +35,8 @@ function box(node, x, y) {
   const below = node.kind === "frame" || node.kind === "raws" || node.kind === "sink" ? node.label || words[node.kind] : node.name;
   const shape = [
     svg("rect", { x, y, width: BOX.width, height: BOX.height, rx: 5, class: `node ${level(node.state)} ${node.focus ? "focus" : ""}` }),
-    svg("text", { x: x + 8, y: y + 16, class: "name" }, short(heading, 26)),
-    svg("text", { x: x + 8, y: y + 32, class: "label" }, short(below, 30)),
+    svg("text", { x: x + 8, y: y + 16, class: "name" }, short(heading, 24)),
+    svg("text", { x: x + 8, y: y + 32, class: "label" }, short(below, 26)),
     svg("title", {}, title),
   ];
   const href = node.target ? path(node.target) : node.kind === "sink" ? `/deliveries?sink=${encodeURIComponent(node.name)}` : "";
@@ -78,5 +78,10 @@ export function graph({ nodes, edges }) {
   const height = 16 + (tallest - 1) * BOX.down + BOX.height;
   const drawing = svg("svg", { class: "graph", viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "Origin" },
     arrows, nodes.map((node) => box(node, ...place(node.id))));
+  // It is made smaller to fit, but not so small that nobody can read it.
+  drawing.style.width = "100%";
+  drawing.style.maxWidth = `${width}px`;
+  drawing.style.minWidth = `${0.62 * width}px`;
+  drawing.style.height = "auto";
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Origin, from raw frames to archives" }, drawing);
 }

@@ -13,7 +13,7 @@ const day = (us) => new Date(us / 1000).toISOString().slice(0, 10);
 
 /** Places of time on the axis: nights, or hours when it is about one. */
 function times(from, to, most) {
-  const steps = [3600, 7200, 14400, 43200, 86400, 172800, 604800, 1209600, 2592000, 7776000, 31536000];
+  const steps = [300, 900, 1800, 3600, 7200, 14400, 43200, 86400, 172800, 604800, 1209600, 2592000, 7776000, 31536000];
   const step = (steps.find((candidate) => (to - from) / 1e6 / candidate <= most) ?? 31536000) * 1e6;
   const found = [];
   for (let time = Math.ceil(from / step) * step; time <= to; time += step) found.push(time);
@@ -48,7 +48,7 @@ function plot(trend, against, box, choose) {
     // Limits are drawn where they are near enough to what is measured.
     for (const limit of new Set(limits)) {
       const size = y[1] - y[0];
-      if (limit > y[0] - size && limit < y[1] + size) {
+      if (limit > y[0] - 0.6 * size && limit < y[1] + 0.6 * size) {
         y[0] = Math.min(y[0], limit - 0.05 * size);
         y[1] = Math.max(y[1], limit + 0.05 * size);
       }
@@ -57,7 +57,7 @@ function plot(trend, against, box, choose) {
     if (!against && x[1] - x[0] < 600e6) { x[0] -= 300e6; x[1] += 300e6; }
     const axis = against ? null : times(x[0], x[1], width / 110);
     frame = new Frame(canvas, width, height, x, y, {
-      xLabel: against ? against.replace(/^(qc|header):/, "") : "time, UTC", yLabel: `${trend.metric} [${trend.unit || "–"}]`,
+      xLabel: against ? against.replace(/^(qc|header):/, "") : "time, UTC", yLabel: [trend.metric, trend.unit],
       xTicks: axis?.found, xText: axis?.text,
     });
     frame.inside((context) => {
@@ -93,9 +93,13 @@ function plot(trend, against, box, choose) {
 
   function dot(context, point, isChosen) {
     const [px, py] = [frame.px(xOf(point)), frame.py(point.value)];
-    context.fillStyle = colour(SERIES[names.indexOf(name(point)) % SERIES.length]);
+    const group = names.indexOf(name(point));
+    const size = points.length > 800 ? 2 : 3.5;
+    context.fillStyle = colour(SERIES[group % SERIES.length]);
     context.beginPath();
-    context.arc(px, py, points.length > 800 ? 2 : 3.5, 0, 7);
+    // More groups than colours: the next ones are squares.
+    if (group < SERIES.length) context.arc(px, py, size, 0, 7);
+    else context.rect(px - size, py - size, 2 * size, 2 * size);
     context.fill();
     if (point.verdict !== "pass" || point.outlier || isChosen) {
       context.strokeStyle = colour(isChosen ? "ink" : point.verdict === "pass" ? "warn" : level(point.verdict));
@@ -143,7 +147,7 @@ function plot(trend, against, box, choose) {
     event.preventDefault();
   });
   const legend = names.length > 1
-    ? h("p", { class: "legend" }, names.map((own, index) => h("span", {}, h("i", { class: `swatch ${SERIES[index % SERIES.length]}` }), own)))
+    ? h("p", { class: "legend" }, names.map((own, index) => h("span", {}, h("i", { class: `swatch ${SERIES[index % SERIES.length]} ${index < SERIES.length ? "round" : ""}` }), own)))
     : null;
   box.append(canvas);
   draw();
@@ -176,7 +180,7 @@ export async function health(place, parts, root) {
     const axes = [["", "time"], ...trend.keywords.map((keyword) => [`header:${keyword}`, keyword]), ...names.map((name) => [`qc:${name}`, `QC ${name}`])];
     if (against && !axes.some(([own]) => own === against)) axes.push([against, against]);
     const box = h("div", { class: "plotbox" });
-    const words = trend.every > 1 ? `of ${trend.total} values every ${trend.every}th and all out of range` : `${trend.points.length} values`;
+    const words = trend.every > 1 ? `one of ${trend.every} of ${trend.total} values, and what is out of range` : `${trend.points.length} values`;
     const held = document.activeElement?.id;
     const panel = card([`${trend.metric} `, h("small", {}, `${trend.comment}; ${words}`)], { id: "trend" }, box);
     root.replaceChildren(

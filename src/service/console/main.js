@@ -33,6 +33,11 @@ function tell(text, stale) {
   document.body.classList.toggle("stale", stale);
 }
 
+function report() {
+  const how = connected() ? "Live: this view follows every change." : "This view asks again every few seconds.";
+  tell(again ? how : `This view shows the moment at which it was opened, ${new Date().toISOString().slice(11, 19)}.`, false);
+}
+
 function failure(error) {
   return h("section", { class: "card bad" }, h("h1", {}, error.status === 404 ? "Not found" : "No answer"),
     h("p", {}, error.message), error.hint ? h("p", {}, error.hint) : null);
@@ -53,7 +58,7 @@ async function open(focus) {
     const redraw = await view(new URL(location.href), parts, fresh);
     if (mine !== turn) return;
     again = redraw ?? null;
-    tell(connected() ? "Live: this view follows every change." : "This view asks again every few seconds.", false);
+    report();
   } catch (error) {
     if (mine !== turn) return;
     fresh.replaceChildren(failure(error));
@@ -96,8 +101,10 @@ async function refresh() {
   clearTimeout(timer);
   const mine = turn;
   try {
-    if (again) await again();
-    if (mine === turn) tell(connected() ? "Live: this view follows every change." : "This view asks again every few seconds.", false);
+    if (again) {
+      await again();
+      if (mine === turn) report();
+    }
   } catch {
     if (mine === turn) tell("No answer from soxsd: what is shown is old. Trying again.", true);
   }

@@ -11,15 +11,15 @@ export async function plan(place, parts, root) {
     const columns = [
       ["Supply", (line) => mark(line.supply, WORDS[line.supply])],
       ["Arm", (line) => line.arm],
-      ["Master", (line) => line.master],
-      ["For", (line) => line.setup],
+      ["Master", (line) => line.master, "key"],
+      ["For", (line) => line.setup || "any set-up"],
       ["Wanted by", (line) => line.wanted_by.join(", ") + (line.required ? "" : " (can do without)")],
       ["Age", (line) => line.age_d === null ? "" : `${number(line.age_d, 2)} d`, "number"],
-      ["Good until", (line) => moment(line.until_us)],
+      ["Good until", (line) => moment(line.until_us), "key"],
       ["Best", (line) => line.product_id ? link(`product:${line.product_id}`, line.detail) : line.detail, "name"],
     ];
     const lacking = data.lines.filter((line) => line.required && ["missing", "stale"].includes(line.supply));
-    const wanted = new Set(lacking.map((line) => `${line.master} with ${line.setup}`));
+    const wanted = new Set(lacking.map((line) => `${line.master}${line.setup ? ` with ${line.setup}` : ""}`));
     root.replaceChildren(
       h("h1", {}, "Calibration plan"),
       h("section", { class: `card banner ${lacking.some((line) => line.supply === "missing") ? "bad" : lacking.length ? "warn" : "good"}` },

@@ -24,6 +24,20 @@ export function extent(values, leftOut = 0) {
   return [low - margin, high + margin];
 }
 
+/** A unit as people write it: `erg s⁻¹ cm⁻² Å⁻¹`. */
+export function unitText(unit) {
+  const raised = (power) => [...power].map((sign) => ({ "-": "⁻" })[sign] ?? "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(sign)]).join("");
+  return unit.replace(/\*\*\(?(-?\d+)\)?/g, (_, power) => raised(power)).replace(/(?<=[A-Za-z])(-?\d)\b/g, (_, power) => raised(power))
+    .replace(/\./g, " ").replace(/[Aa]ngstrom/g, "Å").replace(/^electron$/, "e⁻");
+}
+
+/** The power of ten that is taken out of the numbers of an axis; 0 when they are handy as they are. */
+function power([low, high]) {
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  const found = size > 0 ? Math.floor(Math.log10(size)) : 0;
+  return found < -3 || found > 5 ? found : 0;
+}
+
 /** A colour of the style. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -37,7 +51,7 @@ export class Frame {
     canvas.height = Math.round(height * ratio);
     this.context = canvas.getContext("2d");
     this.context.scale(ratio, ratio);
-    Object.assign(this, { width, height, x, y, left: 66, right: 10, top: 10, bottom: 38 });
+    Object.assign(this, { width, height, x, y, left: 58, right: 12, top: 10, bottom: 38 });
     this.draw(labels);
   }
 
@@ -74,6 +88,7 @@ export class Frame {
       context.fillText(xText ? xText(value) : number(value, 6), px, down + 15);
     }
     context.textAlign = "right";
+    const taken = power(this.y);
     for (const value of places(this.y[0], this.y[1], this.height / 50)) {
       const py = Math.round(this.py(value)) + 0.5;
       context.strokeStyle = rule;
@@ -82,7 +97,7 @@ export class Frame {
       context.lineTo(this.width - this.right, py);
       context.stroke();
       context.fillStyle = soft;
-      context.fillText(number(value, 3), this.left - 5, py + 4);
+      context.fillText(number(value / 10 ** taken, 4), this.left - 5, py + 4);
     }
     context.strokeStyle = soft;
     context.strokeRect(this.left + 0.5, this.top + 0.5, this.width - this.left - this.right, down - this.top);
@@ -92,7 +107,10 @@ export class Frame {
     context.save();
     context.translate(12, (this.top + down) / 2);
     context.rotate(-Math.PI / 2);
-    context.fillText(yLabel, 0, 0);
+    const [word, unit] = yLabel;
+    const factor = taken ? `10${[...String(taken)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(sign)])).join("")} ` : "";
+    const inside = `${factor}${unitText(unit)}`.trim();
+    context.fillText(inside ? `${word} [${inside}]` : word, 0, 0, down - this.top + 30);
     context.restore();
   }
 

@@ -37,7 +37,7 @@ export async function spectrumPlot(source, { hdu = 1, compact = false } = {}) {
   function draw() {
     const shown = state.shown;
     const width = Math.max(280, box.clientWidth || 600);
-    const height = compact ? 200 : Math.max(260, Math.min(460, width * 0.45));
+    const height = compact ? 230 : Math.max(260, Math.min(460, width * 0.45));
     canvas.style.width = `${width}px`;
     canvas.style.height = `${height}px`;
     const x = [state.from ?? shown.extent[0], state.to ?? shown.extent[1]];
@@ -49,7 +49,7 @@ export async function spectrumPlot(source, { hdu = 1, compact = false } = {}) {
     const y = extent(values.filter((value) => value !== null), state.from === null ? 0.005 : 0);
     const unit = curveOf(shown, leading)?.unit ?? "";
     frame = new Frame(canvas, width, height, x, y, {
-      xLabel: `${shown.axis} [${shown.axis_unit || "–"}]`, yLabel: `${NAMES[leading]} [${unit || "–"}]`,
+      xLabel: shown.axis_unit === "nm" ? "wavelength [nm]" : `${shown.axis} ${shown.axis_unit && `[${shown.axis_unit}]`}`, yLabel: [NAMES[leading], unit],
     });
     // What has another unit is drawn on a scale of its own, which the text below the plot names.
     const scales = {};

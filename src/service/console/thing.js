@@ -148,7 +148,7 @@ function pictures(story, there) {
   const id = story.set.set.id;
   return card(["Page of the recipe ", h("small", {}, h("a", { href: `/api/v1/sets/${id}/picture?form=pdf`, target: "_blank", rel: "noopener" }, "as PDF"))], { id: "pictures" },
     h("a", { href: `/api/v1/sets/${id}/picture`, target: "_blank", rel: "noopener" },
-      h("img", { src: `/api/v1/sets/${id}/picture`, alt: `Page that the recipe drew of ${story.name}`, loading: "lazy" })));
+      h("img", { src: `/api/v1/sets/${id}/picture`, alt: `Page that the recipe drew of ${story.name}` })));
 }
 
 export async function thing(place, parts, root) {
@@ -173,7 +173,7 @@ story.set ? maybe(get(`sets/${story.set.set.id}/pictures`)) : null]);
       draw();
     };
     const buttons = [downloads(story), ...actsOf(story, done)].filter(Boolean);
-    const hints = story.remedies.filter((remedy) => !/^soxsd (\w+) (\w+:\d+)/.test(remedy));
+    const hints = story.remedies.filter((remedy) => !/^`?soxsd (\w+) (\w+:\d+)/.test(remedy));
     root.replaceChildren(
       h("section", { class: "card head" }, h("p", { class: "soft" }, kind), h("h1", {}, story.name),
         h("p", { class: "headline" }, story.headline),
