@@ -37,7 +37,21 @@ const MAY_USE: [(&str, &[&str]); 20] = [
         ],
     ),
     ("delivery", &["catalogue", "clock", "config", "fault", "fits", "instrument", "liveness"]),
-    ("service", &["catalogue", "clock", "config", "delivery", "fault", "fits", "instrument", "liveness"]),
+    (
+        "service",
+        &[
+            "association",
+            "catalogue",
+            "clock",
+            "config",
+            "delivery",
+            "fault",
+            "fits",
+            "instrument",
+            "liveness",
+            "products",
+        ],
+    ),
     ("simulator", &["fault", "fits", "instrument"]),
     (
         "daemon",

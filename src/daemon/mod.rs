@@ -100,6 +100,13 @@ async fn start_service(
             started_us: engine.started_us,
         },
         liveness: liveness.clone(),
+        site: service::Site {
+            workspace: engine.workspace.clone(),
+            rules: engine.scheduler.rules.clone(),
+            policy: engine.config.association.policy,
+            jobs: engine.config.scheduler.jobs,
+            min_free_mib: engine.config.scheduler.min_free_mib,
+        },
     };
     leave_notice(engine, &address.to_string())?;
     let token = cancel.clone();

@@ -26,7 +26,8 @@ pub use digest::FileDigests;
 pub use error::FitsError;
 pub use header::{Card, Header, HeaderError, Value};
 pub use read::{
-    Plane, PlaneArray, RawImage, ReadLimits, cfitsio_check, read_image, read_planes, read_tables, verify_checksums,
+    Contents, Outline, Plane, PlaneArray, RawImage, ReadLimits, cfitsio_check, read_image, read_outline, read_plane,
+    read_planes, read_tables, verify_checksums,
 };
 pub use scan::{Hdu, Scan, ScanError, ScanLimits, peek, scan};
 pub use table::{ColumnData, ColumnValues, ReadColumn, ReadTable, ReadValues};

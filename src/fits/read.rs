@@ -165,6 +165,74 @@ pub fn read_tables(path: &Path) -> Result<Vec<ReadTable>, FitsError> {
     Ok(tables)
 }
 
+/// What an HDU holds, without its pixels or rows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Contents {
+    /// An image of two axes.
+    Image {
+        /// NAXIS2.
+        rows: usize,
+        /// NAXIS1.
+        columns: usize,
+    },
+    /// A binary table: names and units of its columns.
+    Table(Vec<(String, String)>),
+    /// Only a header, or something that cannot be shown.
+    Other,
+}
+
+/// An HDU without its data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outline {
+    /// EXTNAME, if the header has one.
+    pub extname: Option<String>,
+    /// All cards of this HDU.
+    pub header: Header,
+    /// What it holds.
+    pub contents: Contents,
+}
+
+/// The headers of a file and what its HDUs hold; no pixel is read. An image beyond the limits is `Other`.
+///
+/// Errors: an unsound or truncated file, a read error.
+pub fn read_outline(path: &Path, limits: &ReadLimits) -> Result<Vec<Outline>, FitsError> {
+    let mut file = Reader::open(path, limits)?;
+    let mut outlines = Vec::new();
+    for hdu in 0..file.hdus()? {
+        let image = file.select(hdu)?;
+        let header = file.header(hdu)?;
+        let contents = if image {
+            let (bitpix, shape) = file.image(hdu)?;
+            match (shape.len(), file.checked_shape(hdu, bitpix, &shape)) {
+                (2, Ok((rows, columns))) => Contents::Image { rows, columns },
+                _ => Contents::Other,
+            }
+        } else {
+            table::Plan::of(&header).map_or(Contents::Other, |plan| Contents::Table(plan.columns()))
+        };
+        outlines.push(Outline { extname: header.text("EXTNAME").ok().map(str::to_string), header, contents });
+    }
+    file.close()?;
+    Ok(outlines)
+}
+
+/// The pixels of one HDU (from 0) as `f32`, whatever their type, rows x columns; undefined ones are NaN.
+///
+/// Errors: as [`read_image`], and an HDU that is no image of two axes.
+pub fn read_plane(path: &Path, hdu: usize, limits: &ReadLimits) -> Result<Array2<f32>, FitsError> {
+    let mut file = Reader::open(path, limits)?;
+    let hdus = file.hdus()?;
+    if hdu >= hdus || !file.select(hdu)? {
+        return Err(FitsError::NoImage { path: path.to_path_buf(), hdus });
+    }
+    let (bitpix, shape) = file.image(hdu)?;
+    let (rows, columns) = file.checked_shape(hdu, bitpix, &shape)?;
+    let undefined = file.header(hdu)?.contains("BLANK");
+    let data = file.pixels::<f32>(hdu, rows, columns, undefined)?;
+    file.close()?;
+    Ok(data)
+}
+
 /// Verify CHECKSUM and DATASUM of every HDU; both must be there and right.
 pub fn verify_checksums(path: &Path) -> Result<(), FitsError> {
     let limits = ReadLimits::default();

@@ -154,7 +154,7 @@ pub struct ReadColumn {
     pub name: String,
     /// TUNIT; empty for none.
     pub unit: String,
-    /// One value a row.
+    /// One value a row; of a table of one row all values of its cell.
     pub values: ReadValues,
 }
 
@@ -174,6 +174,9 @@ struct Layout {
     name: String,
     unit: String,
     code: u8,
+    /// Bytes of a number; of a whole text.
+    size: usize,
+    /// Bytes of the cell.
     width: usize,
 }
 
@@ -188,6 +191,11 @@ pub(super) struct Plan {
 const BYTES_MAX: i64 = 1 << 30;
 
 impl Plan {
+    /// Names and units of the columns.
+    pub fn columns(&self) -> Vec<(String, String)> {
+        self.columns.iter().map(|column| (column.name.clone(), column.unit.clone())).collect()
+    }
+
     /// From the header of a BINTABLE; `Err` says what our tables never have.
     pub fn of(header: &Header) -> Result<Plan, String> {
         let number = |keyword: &str| header.integer(keyword).map_err(|error| error.to_string());
@@ -198,7 +206,13 @@ impl Plan {
                 "{rows} rows of {width} bytes in {fields} columns; at most {BYTES_MAX} bytes are read"
             ));
         }
-        let columns = (1..=fields).map(|field| layout(header, field)).collect::<Result<Vec<Layout>, String>>()?;
+        let columns: Vec<Layout> = (1..=fields).map(|field| layout(header, field)).collect::<Result<_, String>>()?;
+        if let Some(column) = columns.iter().find(|column| rows != 1 && column.width != column.size) {
+            return Err(format!(
+                "column {} has several numbers in each of {rows} rows; they are read of one row only",
+                column.name
+            ));
+        }
         let declared: usize = columns.iter().map(|column| column.width).sum();
         if declared as i64 != width {
             return Err(format!("columns of {declared} bytes in rows of {width}"));
@@ -206,20 +220,27 @@ impl Plan {
         Ok(Plan { width: declared, rows: rows as usize, columns })
     }
 
-    /// Columns from the `width * rows` bytes of the data unit.
+    /// Columns from the `width * rows` bytes of the data unit. The numbers of a cell of a single row become the column's
+    /// values, one after the other.
     pub fn unpack(&self, bytes: &[u8]) -> Vec<ReadColumn> {
         let mut start = 0;
         let mut columns = Vec::with_capacity(self.columns.len());
         for layout in &self.columns {
             let cells = bytes.chunks_exact(self.width.max(1)).filter_map(|row| row.get(start..start + layout.width));
+            if layout.code == b'A' {
+                let values = ReadValues::Text(cells.map(text).collect());
+                columns.push(ReadColumn { name: layout.name.clone(), unit: layout.unit.clone(), values });
+                start += layout.width;
+                continue;
+            }
+            let cells = cells.flat_map(|cell| cell.chunks_exact(layout.size.max(1)));
             let values = match layout.code {
                 b'D' => ReadValues::F64(cells.map(|cell| f64::from_be_bytes(word(cell))).collect()),
                 b'E' => ReadValues::F64(cells.map(|cell| f64::from(f32::from_be_bytes(word(cell)))).collect()),
                 b'K' => ReadValues::I64(cells.map(|cell| i64::from_be_bytes(word(cell))).collect()),
                 b'J' => ReadValues::I64(cells.map(|cell| i64::from(i32::from_be_bytes(word(cell)))).collect()),
                 b'I' => ReadValues::I64(cells.map(|cell| i64::from(i16::from_be_bytes(word(cell)))).collect()),
-                b'B' => ReadValues::I64(cells.map(|cell| i64::from(u8::from_be_bytes(word(cell)))).collect()),
-                _ => ReadValues::Text(cells.map(text).collect()),
+                _ => ReadValues::I64(cells.map(|cell| i64::from(u8::from_be_bytes(word(cell)))).collect()),
             };
             columns.push(ReadColumn { name: layout.name.clone(), unit: layout.unit.clone(), values });
             start += layout.width;
@@ -242,18 +263,23 @@ fn layout(header: &Header, field: i64) -> Result<Layout, String> {
     let form = header.text(&format!("TFORM{field}")).map_err(|error| error.to_string())?.trim();
     let digits = form.bytes().take_while(u8::is_ascii_digit).count();
     let repeat: usize = if digits == 0 { 1 } else { form[..digits].parse().unwrap_or(0) };
-    let refuse = || format!("TFORM{field} = {form:?}; only D, E, K, J, I, B and nA are read");
+    let refuse = || {
+        format!("TFORM{field} = {form:?}; only D, E, K, J, I, B and nA are read, with a count in a table of one row")
+    };
     let code = form.as_bytes().get(digits).copied().filter(|_| form.len() == digits + 1).ok_or_else(refuse)?;
-    let width = match (code, repeat) {
-        (b'A', _) => repeat,
-        (b'D' | b'K', 1) => 8,
-        (b'E' | b'J', 1) => 4,
-        (b'I', 1) => 2,
-        (b'B', 1) => 1,
+    let (size, repeat) = match (code, repeat) {
+        (b'A', _) => (repeat, 1),
+        (_, 0) => return Err(refuse()),
+        (b'D' | b'K', _) => (8, repeat),
+        (b'E' | b'J', _) => (4, repeat),
+        (b'I', _) => (2, repeat),
+        (b'B', _) => (1, repeat),
         _ => return Err(refuse()),
     };
+    // A number of elements beyond any file is refused here, so that sums of widths cannot overflow.
+    let width = size.checked_mul(repeat).filter(|width| *width as i64 <= BYTES_MAX).ok_or_else(refuse)?;
     let word = |family: &str| header.text(&format!("{family}{field}")).unwrap_or_default().trim().to_string();
-    Ok(Layout { name: word("TTYPE"), unit: word("TUNIT"), code, width })
+    Ok(Layout { name: word("TTYPE"), unit: word("TUNIT"), code, size, width })
 }
 
 /// The error of a table that cannot be written or read.

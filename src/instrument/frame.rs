@@ -85,6 +85,12 @@ impl Night {
         Night(shifted.to_zoned(jiff::tz::TimeZone::UTC).date())
     }
 
+    /// When the night of products begins, microseconds since 1970 UTC; `None` at the ends of the calendar.
+    pub fn begin_us(self) -> Option<i64> {
+        let begin = self.0.at(15, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(begin.timestamp().as_microsecond())
+    }
+
     /// Inverse of the text form `YYYY-MM-DD`.
     pub fn parse(text: &str) -> Option<Night> {
         text.parse().ok().map(Night)

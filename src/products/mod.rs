@@ -12,6 +12,7 @@
 mod header;
 pub mod phase3;
 pub mod pictures;
+pub mod preview;
 mod read;
 pub mod sof;
 #[cfg(test)]

@@ -8,20 +8,26 @@
 //! Everything that is shown (object names, header values, error texts) came from outside and is escaped where it is shown.
 
 mod acts;
+mod concerns;
+mod console;
 mod error;
 mod events;
 mod guard;
 mod health;
+mod holdings;
 mod html;
 mod metrics;
 mod openapi;
 mod page;
 mod params;
+mod plan;
 mod story;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod token;
+mod tonight;
+mod trends;
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -41,7 +47,9 @@ use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
 use utoipa::ToSchema;
 
+use crate::association::Rules;
 use crate::catalogue::{self, Catalogue};
+use crate::config::{Policy, Workspace};
 use crate::fault::{Classified, FaultClass};
 use crate::liveness::Liveness;
 
@@ -135,6 +143,21 @@ pub struct ServiceInfo {
     pub started_us: i64,
 }
 
+/// What the service knows of the installation besides the catalogue.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Where products and pictures are.
+    pub workspace: Workspace,
+    /// What masters sets need.
+    pub rules: Arc<Rules>,
+    /// How masters are chosen.
+    pub policy: Policy,
+    /// Recipes side by side.
+    pub jobs: usize,
+    /// Free disk below which no recipe starts.
+    pub min_free_mib: u64,
+}
+
 /// The service, ready to be offered on a listener.
 pub struct Service {
     /// Catalogue, open for writing: acts are journaled through it and its changes are told.
@@ -145,6 +168,8 @@ pub struct Service {
     pub info: ServiceInfo,
     /// Pulse of the daemon's loops.
     pub liveness: Liveness,
+    /// The installation.
+    pub site: Site,
 }
 
 /// Listen on `ADDRESS:PORT`; port 0 takes any free one. Separate from [`Service::serve`], so that a port that is taken is
@@ -172,6 +197,9 @@ impl Service {
             loopback: address.ip().is_loopback(),
             cancel: cancel.clone(),
             streams: Arc::new(Semaphore::new(events::STREAMS)),
+            site: self.site,
+            readers: Arc::new(Semaphore::new(holdings::READERS)),
+            cache: holdings::Cache::default(),
         }));
         let stopped = cancel.clone();
         let server = axum::serve(listener, router(app)).with_graceful_shutdown(stopped.cancelled_owned());
@@ -205,6 +233,10 @@ struct Shared {
     loopback: bool,
     cancel: CancellationToken,
     streams: Arc<Semaphore>,
+    site: Site,
+    /// Files that may be read at the same time.
+    readers: Arc<Semaphore>,
+    cache: holdings::Cache,
 }
 
 impl Deref for App {
@@ -232,14 +264,42 @@ async fn within<T>(budget: Duration, query: impl Future<Output = catalogue::Resu
 /// All routes behind the guard. The outermost layer is named last.
 fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(page::index))
+        .route("/", get(console::tonight))
+        .route("/night/{night}", get(console::night))
+        .route("/frame/{id}", get(console::frame))
+        .route("/set/{id}", get(console::set))
+        .route("/job/{id}", get(console::job))
+        .route("/product/{id}", get(console::product))
+        .route("/delivery/{id}", get(console::delivery))
+        .route("/find", get(console::find))
+        .route("/health", get(console::health))
+        .route("/plan", get(console::plan))
+        .route("/deliveries", get(console::deliveries))
+        .route("/browse/{table}", get(console::browse))
+        .route("/console/{file}", get(console::file))
+        .route("/plain", get(page::index))
         .route("/why", get(page::why))
-        .route("/style.css", get(page::style))
-        .route("/app.js", get(page::script))
+        .route("/plain.css", get(page::style))
+        .route("/plain.js", get(page::script))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/status", get(story::status))
+        .route("/api/v1/tonight", get(tonight::tonight))
+        .route("/api/v1/trends", get(trends::trend))
+        .route("/api/v1/trends/metrics", get(trends::metrics))
+        .route("/api/v1/plan", get(plan::plan))
+        .route("/api/v1/graph/{target}", get(story::graph))
+        .route("/api/v1/frames/{id}/contents", get(holdings::frame_contents))
+        .route("/api/v1/frames/{id}/image", get(holdings::frame_image))
+        .route("/api/v1/frames/{id}/file", get(holdings::frame_file))
+        .route("/api/v1/products/{id}/contents", get(holdings::product_contents))
+        .route("/api/v1/products/{id}/image", get(holdings::product_image))
+        .route("/api/v1/products/{id}/spectrum", get(holdings::product_spectrum))
+        .route("/api/v1/products/{id}/file", get(holdings::product_file))
+        .route("/api/v1/sets/{id}/picture", get(holdings::set_picture))
+        .route("/api/v1/sets/{id}/pictures", get(holdings::set_pictures))
+        .route("/api/v1/jobs/{id}/qc", get(holdings::job_qc))
         .route("/api/v1/frames", get(tables::frames))
         .route("/api/v1/sets", get(tables::sets))
         .route("/api/v1/jobs", get(tables::jobs))

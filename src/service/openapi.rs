@@ -5,7 +5,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::error::ErrorBody;
-use super::{acts, events, health, metrics, page, story, tables};
+use super::{acts, console, events, health, holdings, metrics, page, plan, story, tables, tonight, trends};
 
 /// The document.
 #[derive(OpenApi)]
@@ -26,7 +26,22 @@ use super::{acts, events, health, metrics, page, story, tables};
         tables::qc,
         tables::deliveries,
 
+        tonight::tonight,
+        trends::trend,
+        trends::metrics,
+        plan::plan,
+        holdings::frame_contents,
+        holdings::frame_image,
+        holdings::frame_file,
+        holdings::product_contents,
+        holdings::product_image,
+        holdings::product_spectrum,
+        holdings::product_file,
+        holdings::set_picture,
+        holdings::set_pictures,
+        holdings::job_qc,
         story::why,
+        story::graph,
         story::report,
         events::events,
         acts::act,
@@ -35,6 +50,19 @@ use super::{acts, events, health, metrics, page, story, tables};
         health::healthz,
         health::readyz,
         metrics::metrics,
+        console::tonight,
+        console::night,
+        console::frame,
+        console::set,
+        console::job,
+        console::product,
+        console::delivery,
+        console::find,
+        console::health,
+        console::plan,
+        console::deliveries,
+        console::browse,
+        console::file,
         page::index,
         page::why,
         page::style,
@@ -45,6 +73,7 @@ use super::{acts, events, health, metrics, page, story, tables};
     tags(
         (name = "status", description = "What goes on"),
         (name = "tables", description = "Everything, in pages"),
+        (name = "files", description = "Headers, previews and the files themselves"),
         (name = "stories", description = "Why"),
         (name = "operators", description = "What an operator can do"),
         (name = "machines", description = "For watchdogs and Prometheus"),

@@ -27,7 +27,7 @@ const SCRIPT: &str = include_str!("page/app.js");
 /// The page.
 #[utoipa::path(
     get,
-    path = "/",
+    path = "/plain",
     tag = "page",
     summary = "The page",
     description = "Is it keeping up, and what needs a person? Live with JavaScript, complete without.",
@@ -82,7 +82,7 @@ pub(super) async fn why(State(app): State<App>, query: Result<Params<WhyQuery>, 
 /// The style of the page.
 #[utoipa::path(
     get,
-    path = "/style.css",
+    path = "/plain.css",
     tag = "page",
     summary = "Style of the page",
     description = "Embedded in the program.",
@@ -95,7 +95,7 @@ pub(super) async fn style() -> Response {
 /// The script of the page.
 #[utoipa::path(
     get,
-    path = "/app.js",
+    path = "/plain.js",
     tag = "page",
     summary = "Script of the page",
     description = "Embedded in the program; fetches the page again when the catalogue has changed.",

@@ -139,7 +139,8 @@ pub(super) fn night(name: &str, text: &str) -> Result<String, ApiError> {
     }
 }
 
-fn arm(text: &str) -> Result<String, ApiError> {
+/// An arm in its one form.
+pub(super) fn arm(text: &str) -> Result<String, ApiError> {
     Arm::parse(text)
         .map(|arm| arm.to_string())
         .ok_or_else(|| ApiError::parameter("arm", text, "must be VIS, NIR or ACQ"))

@@ -9,7 +9,7 @@ use super::error::{ApiError, ErrorBody};
 use super::params::{self, NoParams, Params};
 use super::{App, ServiceInfo};
 use crate::catalogue::story::Story;
-use crate::catalogue::views::{NightReport, StatusView};
+use crate::catalogue::views::{Graph, NightReport, StatusView};
 
 /// The state of everything.
 #[derive(Debug, Serialize, ToSchema)]
@@ -93,16 +93,49 @@ pub(super) async fn why(
     Ok(Json(tell(&app, &target).await?))
 }
 
+/// Where a thing comes from and where it went.
+#[utoipa::path(
+    get,
+    path = "/api/v1/graph/{target}",
+    tag = "stories",
+    summary = "Where a thing comes from and where it went",
+    description = "Raw frames, masters and theirs, products and archives as boxes and arrows. The target is an exact name or \
+                   `kind:id`; a night has no graph.",
+    params((
+        "target" = String,
+        Path,
+        description = "File, data id, set or product by name, or `kind:id`; percent-encoded",
+        example = "set:1"
+    )),
+    responses(
+        (status = 200, description = "The graph", body = Graph),
+        (status = 400, description = "The target cannot be a name", body = ErrorBody),
+        (status = 404, description = "Nothing has this name, or several things have", body = ErrorBody),
+        (status = 503, description = "The catalogue does not answer in time", body = ErrorBody),
+    )
+)]
+pub(super) async fn graph(
+    State(app): State<App>,
+    Path(target): Path<String>,
+    _none: Params<NoParams>,
+) -> Result<Json<Graph>, ApiError> {
+    let target = target.trim();
+    params::name_text("target", target)?;
+    Ok(Json(app.within(app.reader.graph(target)).await?.ok_or_else(|| no_target(target))?))
+}
+
+fn no_target(target: &str) -> ApiError {
+    ApiError::not_found(
+        "no_target",
+        format!("nothing is called {target:?}"),
+        "give a file, data id, set or product by name or a part of it, a night, or kind:id such as job:12",
+    )
+    .with("target", target)
+}
+
 /// The story of a target, for the API and for the page.
 pub(super) async fn tell(app: &App, target: &str) -> Result<Story, ApiError> {
     let target = target.trim();
     params::name_text("target", target)?;
-    app.within(app.reader.why(target)).await?.ok_or_else(|| {
-        ApiError::not_found(
-            "no_target",
-            format!("nothing is called {target:?}"),
-            "give a file, data id, set or product by name or a part of it, a night, or kind:id such as job:12",
-        )
-        .with("target", target)
-    })
+    app.within(app.reader.why(target)).await?.ok_or_else(|| no_target(target))
 }

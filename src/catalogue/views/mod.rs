@@ -7,24 +7,34 @@
 
 mod deliveries;
 mod frames;
+mod graph;
+mod holdings;
 mod jobs;
+mod masters;
 mod products;
 mod qc;
 mod report;
 mod sets;
 mod status;
+mod tonight;
+mod trends;
 
 use serde::{Deserialize, Serialize};
 use sqlx::{QueryBuilder, Sqlite};
 
 pub use deliveries::{ActRow, DeliveryRow};
 pub use frames::FrameRow;
+pub use graph::{Edge, Graph, Node};
+pub use holdings::{Pictured, RawFile};
 pub use jobs::JobRow;
+pub use masters::{NewestMaster, UsedSetup};
 pub use products::ProductRow;
 pub use qc::QcRow;
 pub use report::{NightReport, NightRow, ReportLine};
 pub use sets::SetRow;
 pub use status::{Count, LastFrame, Latency, RunningJob, Spread, StatusView, WaitingSet};
+pub use tonight::{FrameMark, LastSpectrum, QueuedJob, SetMark};
+pub use trends::{Trend, TrendAxis, TrendFacets, TrendPoint, TrendQuery, TrendedMetric};
 
 /// Rows of a table when nobody says how many.
 pub const DEFAULT_LIMIT: i64 = 200;

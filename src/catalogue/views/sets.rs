@@ -55,13 +55,33 @@ const SELECT: &str = "SELECT id, name, recipe, arm, night, object, n_frames, n_p
                     coalesce(job_error, '') AS error, n_products, changed_us
              FROM set_account";
 
+/// States of sets; all others are states of jobs.
+const OWN_STATES: [&str; 5] = ["open", "complete", "partial", "short", "empty"];
+
+fn state_column(filter: &Filter) -> &'static str {
+    if filter.state.as_deref().is_some_and(|state| OWN_STATES.contains(&state)) { "state" } else { "job_state" }
+}
+
+impl Select {
+    /// Only sets that have a job in the state that is asked for: an index answers that, which the present job is not
+    /// looked up from.
+    fn set_of_job_in(mut self, filter: &Filter) -> Select {
+        if let Some(state) = filter.state.as_ref().filter(|_| state_column(filter) == "job_state") {
+            let builder = self.condition();
+            builder.push("id IN (SELECT set_id FROM job WHERE state = ").push_bind(state.clone()).push(")");
+        }
+        self
+    }
+}
+
 impl Catalogue {
     /// Sets, newest first. Sets whose frames have all moved elsewhere are listed only when asked for by state `empty`.
     pub async fn sets(&self, filter: &Filter) -> Result<Vec<SetRow>> {
         Select::new(SELECT)
             .equal("night", filter.night.as_deref())
             .arm("arm", filter)
-            .any_equal(&["state", "job_state"], filter.state.as_deref())
+            .equal(state_column(filter), filter.state.as_deref())
+            .set_of_job_in(filter)
             .equal("recipe", filter.recipe.as_deref())
             .only("state <> 'empty'", filter.state.as_deref() != Some("empty"))
             .any_contains(&["name", "object"], filter.text.as_deref())

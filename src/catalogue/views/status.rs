@@ -141,12 +141,16 @@ impl Catalogue {
                 .await?,
             products: self
                 .counts(
-                    "SELECT CASE WHEN state = 'current' THEN 'current/' || verdict ELSE state END AS name, count(*) AS count
-                     FROM product GROUP BY 1",
+                    "SELECT CASE WHEN state = 'current' THEN 'current/' || verdict ELSE state END AS name, sum(n) AS count
+                     FROM (SELECT state, verdict, count(*) AS n FROM product GROUP BY state, verdict) GROUP BY 1",
                 )
                 .await?,
             deliveries: self
-                .counts("SELECT sink || '/' || state AS name, count(*) AS count FROM delivery GROUP BY sink, state ORDER BY 1")
+                .counts(
+                    "SELECT sink || '/' || state AS name, sum(n) AS count
+                     FROM (SELECT sink, kind, state, count(*) AS n FROM delivery GROUP BY sink, kind, state)
+                     GROUP BY sink, state ORDER BY 1",
+                )
                 .await?,
             last_frame: self.last_frame().await?,
             oldest_waiting: self.oldest_waiting().await?,

@@ -17,7 +17,7 @@ mod svg;
 mod tests;
 mod text;
 
-pub use raster::PictureError;
+pub use raster::{PictureError, encode};
 
 use crate::quality::page::Page;
 

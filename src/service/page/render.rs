@@ -2,10 +2,11 @@
 
 use axum::http::StatusCode;
 
-use super::look::{Level, Look, age_text, count, counted};
+use super::look::Look;
 use crate::catalogue::story::Story;
 use crate::catalogue::views::NightReport;
 use crate::clock;
+use crate::service::concerns::{Level, age_text, count, counted};
 use crate::service::error::ApiError;
 use crate::service::html::Html;
 
@@ -69,7 +70,7 @@ pub(super) fn story(story: &Story) -> Html {
         });
         table(&mut page, &["Name", "Is", "Detail"], rows.collect(), "");
     }
-    page.raw("<p><a href=\"/\">Back to the status</a></p></section>\n");
+    page.raw("<p><a href=\"/plain\">Back to the status</a></p></section>\n");
     page
 }
 

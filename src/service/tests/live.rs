@@ -109,7 +109,7 @@ async fn a_late_loop_is_unhealthy_until_it_ticks() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["detail"]["late"], serde_json::json!(["scheduler"]));
     assert!(body["message"].as_str().unwrap().contains("the scheduler loop has not ticked"));
-    let page = service.text("/").await;
+    let page = service.text("/plain").await;
     assert!(page.contains("Not keeping up.") && page.contains("the scheduler loop has not ticked"));
     service.liveness.expect("scheduler", Duration::from_secs(3600));
     assert_eq!(service.text("/healthz").await, "ok\n");
@@ -124,7 +124,7 @@ async fn a_paused_daemon_is_alive_and_not_ready() {
     assert_eq!((status, body["code"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("paused")));
     assert!(body["message"].as_str().unwrap().contains("1.2 GiB free"));
     assert_eq!(service.text("/healthz").await, "ok\n");
-    assert!(service.text("/").await.contains("No recipe is started: 1.2 GiB free"));
+    assert!(service.text("/plain").await.contains("No recipe is started: 1.2 GiB free"));
     service.seeded.catalogue.set_fact(PAUSED_FACT, "").await.unwrap();
     assert_eq!(service.text("/readyz").await, "ready\n");
 }

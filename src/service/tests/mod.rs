@@ -1,6 +1,7 @@
 //! The service over real connections, on a port of its own, before a small seeded catalogue.
 
 mod acts;
+mod console;
 mod live;
 mod metrics;
 mod openapi;
@@ -8,6 +9,7 @@ mod page;
 mod tables;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -15,9 +17,11 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Service, ServiceError, ServiceInfo, bind};
+use super::{Service, ServiceError, ServiceInfo, Site, bind};
+use crate::association::Rules;
 use crate::catalogue::files::Look;
 use crate::catalogue::seeded::Seeded;
+use crate::config::{Config, Policy};
 use crate::liveness::Liveness;
 
 /// Longest time that any answer of a test may take.
@@ -49,6 +53,17 @@ impl Running {
             token: TOKEN.to_string(),
             info: ServiceInfo { version: "0.0.0-test".to_string(), boot_id: "boot".to_string(), started_us: 1 },
             liveness: liveness.clone(),
+            site: Site {
+                workspace: {
+                    let mut config = Config::defaults().unwrap();
+                    config.paths.work = seeded.catalogue.path().parent().unwrap().to_path_buf();
+                    config.workspace()
+                },
+                rules: Arc::new(Rules::builtin().unwrap()),
+                policy: Policy::Newest,
+                jobs: 2,
+                min_free_mib: 1,
+            },
         };
         let listener = bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

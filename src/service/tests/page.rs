@@ -7,7 +7,7 @@ use super::{Running, header};
 #[tokio::test]
 async fn the_page_says_what_needs_a_person_without_javascript() {
     let service = Running::night().await;
-    let page = service.text("/").await;
+    let page = service.text("/plain").await;
     for words in [
         "<h1>Keeping up.",
         "1 file in quarantine",
@@ -24,7 +24,7 @@ async fn the_page_says_what_needs_a_person_without_javascript() {
 #[tokio::test]
 async fn an_empty_catalogue_is_well() {
     let service = Running::over(crate::catalogue::seeded::Seeded::empty().await).await;
-    let page = service.text("/").await;
+    let page = service.text("/plain").await;
     assert!(page.contains("Keeping up. Nothing needs a person."), "{page}");
     assert!(page.contains("No product has been made yet."));
 }
@@ -37,7 +37,7 @@ async fn values_of_headers_never_become_markup() {
     let why = "/why?target=%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%27.fits";
     let unknown = "/why?target=%3Cb%3Enothing%3C%2Fb%3E";
     let pages = [
-        service.text("/").await,
+        service.text("/plain").await,
         service.text(why).await,
         service.answer(unknown).await.text().await.unwrap(),
         service.answer("/why?%3Cb%3E=1").await.text().await.unwrap(),
@@ -55,7 +55,7 @@ async fn values_of_headers_never_become_markup() {
 #[tokio::test]
 async fn the_page_loads_nothing_from_elsewhere_and_says_so_to_the_browser() {
     let service = Running::night().await;
-    for path in ["/", "/why?target=job:4", "/style.css", "/app.js", "/api/v1/status", "/nothing"] {
+    for path in ["/plain", "/why?target=job:4", "/plain.css", "/plain.js", "/api/v1/status", "/nothing", "/"] {
         let answer = service.answer(path).await;
         assert!(header(&answer, "content-security-policy").starts_with("default-src 'self'"), "{path}");
         assert_eq!(header(&answer, "x-content-type-options"), "nosniff", "{path}");
