@@ -71,6 +71,11 @@ impl NormalSums {
         }
     }
 
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.size
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -136,7 +141,7 @@ impl Cholesky {
 
     /// Replace `b` by the solution x of A x = b.
     pub fn solve(&self, b: &mut [f64]) {
-        self.forward(b);
+        self.whiten(b);
         for i in (0..self.size).rev() {
             let mut sum = b[i];
             for (j, later) in b.iter().enumerate().skip(i + 1) {
@@ -148,8 +153,13 @@ impl Cholesky {
 
     /// Variance of the value a^T c that a row `a` of the basis gives. The row is overwritten.
     pub fn variance(&self, row: &mut [f64]) -> f64 {
-        self.forward(row);
+        self.whiten(row);
         row.iter().map(|v| v * v).sum()
+    }
+
+    /// Natural logarithm of the matrix's determinant.
+    pub fn log_determinant(&self) -> f64 {
+        2.0 * (0..self.size).map(|i| self.lower[i * self.size + i].ln()).sum::<f64>()
     }
 
     /// Inverse of the matrix, row by row.
@@ -166,8 +176,8 @@ impl Cholesky {
         inverse
     }
 
-    /// b becomes L^-1 b.
-    fn forward(&self, b: &mut [f64]) {
+    /// b becomes L^-1 b: of values with this covariance, independent values of unit variance.
+    pub fn whiten(&self, b: &mut [f64]) {
         for i in 0..self.size {
             let row = &self.lower[i * self.size..i * self.size + i + 1];
             let sum: f64 = row[..i].iter().zip(b.iter()).map(|(l, b)| l * b).sum();
@@ -208,6 +218,16 @@ mod tests {
         let fitted = sums.solve().unwrap();
         assert!((fitted.factor.variance(&mut [1.0]) - 0.04 / 25.0).abs() < 1e-15);
         assert!((fitted.factor.inverse()[0] - 0.04 / 25.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn values_of_a_covariance_become_independent() {
+        // variances 4 and 2, covariance 2: determinant 4; (2, 3) whitens to (1, 2)
+        let factor = Cholesky::new(2, vec![4.0, 0.0, 2.0, 2.0]).unwrap();
+        let mut values = [2.0, 3.0];
+        factor.whiten(&mut values);
+        assert!((values[0] - 1.0).abs() < 1e-15 && (values[1] - 2.0).abs() < 1e-15, "{values:?}");
+        assert!((factor.log_determinant() - 4f64.ln()).abs() < 1e-15);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::bad_pixels;
+use super::blaze_table;
 use super::contract::{
     MasterImage, MasterTable, ProductImage, ProductTable, Recipe, RecipeError, RecipeInput, RecipeOutput, RejectedFrame,
 };
@@ -17,7 +18,6 @@ use super::order_table::{self, OrderRow};
 use super::pages;
 use super::parameters::{self, check_ranges, merged};
 use super::stitch;
-use super::tables::{Column, Table};
 use crate::instrument::format::SpectralFormat;
 use crate::instrument::{Arm, FrameMeta};
 use crate::numerics::robust::median_f64;
@@ -27,8 +27,9 @@ use crate::reduction::flat::blaze::{self, Blaze, BlazeOptions};
 use crate::reduction::flat::combine::Combined;
 use crate::reduction::flat::response::{self, LitOrder, Response, ResponseOptions};
 use crate::reduction::flat::scatter::{self, ScatterOptions, Scattered};
+use crate::reduction::flat::structure::{self, Leftover, Structure};
 use crate::reduction::orders::edges::{self, EdgeOptions, Edges, OrderPlace};
-use crate::reduction::orders::image::{Dispersion, Light, turned};
+use crate::reduction::orders::image::{Light, turned};
 use crate::reduction::orders::slices::Walk;
 use crate::reduction::orders::{OrderGuess, OrdersError, guess};
 
@@ -142,7 +143,7 @@ impl Recipe for MasterFlat {
     }
 
     fn version(&self) -> &'static str {
-        "2"
+        "3"
     }
 
     fn check_parameters(&self, parameters: &toml::Table) -> Result<(), RecipeError> {
@@ -300,6 +301,8 @@ fn centres(tables: &[MasterTable]) -> Result<Vec<OrderRow>, RecipeError> {
 struct Flat {
     edges: Vec<Edges>,
     blazes: Vec<Option<Blaze>>,
+    /// Slow changes of the response along the orders, from which the errors of the light follow.
+    structure: Option<Structure>,
     response: Response,
     scattered: Scattered,
     /// Median of the scattered light over that of the light in the orders.
@@ -350,20 +353,25 @@ fn flatten(
     let tilt = |order: u8| guesses.iter().find(|guess| guess.order == order).map(|guess| &guess.tilt);
     let options = parameters.blaze();
     let wanted = |order: u8| known.is_none() || parameters.d2_orders.contains(&order);
-    let blazes: Vec<Option<Blaze>> = edges
+    let mut blazes: Vec<Option<Blaze>> = edges
         .par_iter()
         .map(|edges| {
             let tilt = tilt(edges.order).filter(|_| wanted(edges.order))?;
             blaze::measure(&light, &variance, edges, tilt, &options)
         })
         .collect();
+    let leftovers: Vec<&Leftover> = blazes.iter().flatten().filter_map(Blaze::leftover).collect();
+    let structure = if known.is_none() { structure::estimate(&leftovers) } else { None };
+    if let Some(structure) = &structure {
+        blazes.iter_mut().flatten().for_each(|blaze| blaze.set_errors(structure));
+    }
     let orders: Vec<LitOrder> = edges
         .iter()
         .zip(&blazes)
         .filter_map(|(edges, blaze)| Some(LitOrder { edges, tilt: tilt(edges.order)?, blaze: blaze.as_ref() }))
         .collect();
     let response = response::divide(&light, &variance, &quality, &orders, &parameters.response());
-    Ok(Flat { edges, blazes, response, scattered, scattered_fraction, centre_light })
+    Ok(Flat { edges, blazes, structure, response, scattered, scattered_fraction, centre_light })
 }
 
 /// Where edges are looked for, in rising place across the orders.
@@ -458,7 +466,8 @@ fn finish(
         .collect();
     rows.sort_by_key(|row| row.order);
     let order_tables = order_table::write(&rows, flats.dispersion).map_err(|error| unusable(error.to_string()))?;
-    let blaze_table = blaze_table(flats, &flat, d2.as_deref(), reach).map_err(|error| unusable(error.to_string()))?;
+    let blaze_table = blaze_table::write(flats, &flat.edges, &flat.blazes, d2.as_deref(), reach)
+        .map_err(|error| unusable(error.to_string()))?;
     let qc = quality(flats, qth, &flat, d2.as_deref(), rejected.len());
     let back = |image: &Array2<f32>| turned(image.view(), flats.dispersion);
     let bits = turned(flat.response.flags.view(), flats.dispersion);
@@ -488,56 +497,6 @@ fn finish(
     };
     let pages = vec![pages::flat::page(&shown)];
     Ok(RecipeOutput { products, tables, qc, rejected, remarks, pages, ..RecipeOutput::default() })
-}
-
-/// Distance of the rows of the table of the lamp's light, unbinned pixels.
-const TABLE_STEP: usize = 4;
-
-/// The light of the lamp along every order.
-fn blaze_table(
-    flats: &Flats,
-    flat: &Flat,
-    d2: Option<&[Option<Blaze>]>,
-    reach: [f64; 2],
-) -> Result<Table, super::tables::TableError> {
-    let along = match flats.dispersion {
-        Dispersion::Rows => "y",
-        Dispersion::Columns => "x",
-    };
-    let (mut order, mut place) = (vec![], vec![]);
-    let mut values: [Vec<f64>; 5] = Default::default();
-    let mut indices: Vec<usize> = (0..flat.edges.len()).collect();
-    indices.sort_by_key(|k| flat.edges[*k].order);
-    for k in indices {
-        let Some(blaze) = flat.blazes.get(k).and_then(Option::as_ref) else { continue };
-        let other = d2.and_then(|blazes| blazes.get(k)).and_then(Option::as_ref);
-        let first = blaze.reach[0].max(reach[0]).ceil() as usize;
-        let last = blaze.reach[1].min(reach[1]).floor().max(0.0) as usize;
-        for b in (first..=last.max(first)).step_by(TABLE_STEP) {
-            let b = b as f64;
-            order.push(i64::from(blaze.order));
-            place.push(b);
-            values[0].push(blaze.light(b));
-            for (list, size) in values[1..4].iter_mut().zip(blaze.shape(b)) {
-                list.push(size);
-            }
-            let lit = other.filter(|other| (other.reach[0]..=other.reach[1]).contains(&b));
-            values[4].push(lit.map_or(f64::NAN, |other| other.light(b)));
-        }
-    }
-    let [light, slope, bend, twist, d2_light] = values;
-    let mut columns = vec![
-        Column::integer("order", order),
-        Column::real(along, "pixel", place),
-        Column::real("blaze", "electron", light),
-        Column::real("slit_slope", "", slope),
-        Column::real("slit_bend", "", bend),
-        Column::real("slit_twist", "", twist),
-    ];
-    if d2.is_some() {
-        columns.push(Column::real("blaze_d2", "electron", d2_light));
-    }
-    Table::new("BLAZE", columns)
 }
 
 /// Light of the lamp from which a pixel counts as lit, electrons.
@@ -597,6 +556,11 @@ fn quality(flats: &Flats, qth: &LampMean, flat: &Flat, d2: Option<&[Option<Blaze
     qc.push(measured("X RES SD", scatter, "pixels", "residuals of the edges"));
     qc.push(measured("RESPONSE ERR", error, "", "median error of a response"));
     qc.push(measured("PRNU", response.pattern, "", "scatter of responses beyond their noise"));
+    if let Some(structure) = &flat.structure {
+        let changes = "slow changes of the response along the orders";
+        qc.push(measured("PRNU SLOW", structure.size, "", &format!("{changes}: their size")));
+        qc.push(measured("PRNU LENGTH", structure.length, "pixels", &format!("{changes}: Gaussian sigma")));
+    }
     qc.push(measured("NFRAMES USED", qth.used.len() as f64, "", "frames in the master"));
     qc.extend(qth.qc(left_out));
     qc.push(measured("UNSTABLE NUM", count(flags::UNSTABLE), "pixels", "pixels that vary beyond noise"));

@@ -8,6 +8,7 @@
 
 pub mod arc;
 pub mod bad_pixels;
+mod blaze_table;
 pub mod contract;
 pub mod d2_flat;
 pub mod disp_monomials;

@@ -258,7 +258,9 @@ fn sources(nodded: Nodded, set: &OnSkySet) -> Vec<Source> {
         if let Some(blaze) = &set.blaze {
             blaze.fill(&mut spectrum);
         }
-        SourceOrder { spectrum, across: order.across, fwhm: Some(order.fwhm).filter(|fwhm| fwhm.is_finite()) }
+        let blur = set.blaze.as_ref().and_then(|blaze| blaze.blur(spectrum.order));
+        let fwhm = Some(order.fwhm).filter(|fwhm| fwhm.is_finite());
+        SourceOrder { spectrum, across: order.across, fwhm, blur }
     };
     let all = nodded
         .sources

@@ -9,6 +9,7 @@ use super::parameters::{self, check_ranges};
 use super::spectra::{WavelengthScale, slit_width};
 use crate::instrument::{Arm, Detector, FrameMeta, Geometry};
 use crate::numerics::robust::median_f64;
+use crate::reduction::detector::calm;
 use crate::reduction::geometry::planes::Planes;
 use crate::reduction::orders::image::Dispersion;
 use crate::reduction::science::exposure::Exposure;
@@ -195,12 +196,20 @@ pub fn open(input: &mut RecipeInput, rules: OnSkyRules) -> Result<OnSkySet, Reci
         }
     };
     let below = needed(if first.arm == Arm::Nir { "MASTER_DARK" } else { "MASTER_BIAS" })?;
+    let quiet = calm::calm(below.value.view(), below.variance.view(), below.flags.view());
     let flat = needed("MASTER_FLAT")?;
     let bad = input.masters.iter().find(|master| master.catg == "BP_MAP" && master.flags.dim() == geometry.shape());
     let detector = Detector::of(first.arm);
     let ron = below.ron.filter(|ron| *ron > 0.0 && ron.is_finite()).or(first.ron).unwrap_or(detector.ron);
     let scale = scale(first, below, &mut remarks);
     let mut exposures = Vec::with_capacity(input.frames.len());
+    let pedestal = Pedestal {
+        value: quiet.as_ref().map_or(below.value.view(), |quiet| quiet.value.view()),
+        variance: quiet.as_ref().map_or(below.variance.view(), |quiet| quiet.variance.view()),
+        flags: below.flags.view(),
+        scale,
+        shot: first.arm == Arm::Nir,
+    };
     for frame in &input.frames {
         let readout = Readout {
             gain: frame.meta.gain,
@@ -209,7 +218,7 @@ pub fn open(input: &mut RecipeInput, rules: OnSkyRules) -> Result<OnSkySet, Reci
             binning: bins_of(first),
             exptime: frame.meta.exptime,
         };
-        exposures.push(exposed(frame, &geometry, &readout, below, scale, flat, bad).ok_or_else(|| {
+        exposures.push(exposed(frame, &geometry, &readout, &pedestal, flat, bad).ok_or_else(|| {
             wrong(format!("frame {} has another shape than its header says; read it anew", frame.meta.data_id))
         })?);
     }
@@ -254,24 +263,16 @@ fn exposed(
     frame: &RawFrame,
     geometry: &Geometry,
     readout: &Readout,
-    below: &MasterImage,
-    scale: f64,
+    pedestal: &Pedestal,
     flat: &MasterImage,
     bad: Option<&MasterImage>,
 ) -> Option<Exposure> {
     if frame.adu.dim() != (frame.meta.rows, frame.meta.columns) {
         return None;
     }
-    let pedestal = Pedestal {
-        value: below.value.view(),
-        variance: below.variance.view(),
-        flags: below.flags.view(),
-        scale,
-        shot: frame.meta.arm == Arm::Nir,
-    };
     let response = Response { value: flat.value.view(), variance: flat.variance.view(), flags: flat.flags.view() };
     let adu = frame.adu.slice(s![geometry.rows.clone(), geometry.columns.clone()]);
-    prepare::prepare(adu, readout, &pedestal, &response, bad.map(|bad| bad.flags.view()))
+    prepare::prepare(adu, readout, pedestal, &response, bad.map(|bad| bad.flags.view()))
 }
 
 fn maps(maps: &[MasterMaps]) -> Option<Planes> {
@@ -377,8 +378,20 @@ const VIS_REFERENCE: f64 = 600.0;
 /// Light of the flat-field lamp along the orders.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blaze {
-    /// Order, places along the dispersion (unbinned pixels) and light relative to its maximum.
-    orders: Vec<(u8, Vec<f64>, Vec<f64>)>,
+    orders: Vec<BlazeOfOrder>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct BlazeOfOrder {
+    order: u8,
+    /// Places along the dispersion, unbinned pixels.
+    place: Vec<f64>,
+    /// Light relative to its maximum.
+    light: Vec<f64>,
+    /// Its relative error; empty where it is not known.
+    error: Vec<f64>,
+    /// Blur of the slit's edges, arcsec.
+    blur: Option<f64>,
 }
 
 impl Blaze {
@@ -388,28 +401,40 @@ impl Blaze {
         let along = if arm == Arm::Nir { "x" } else { "y" };
         let (numbers, places) = (table.integer("order").ok()?, table.real(along).ok()?);
         let light = table.real("blaze").ok()?;
-        let mut orders: Vec<(u8, Vec<f64>, Vec<f64>)> = Vec::new();
-        for ((number, place), light) in numbers.iter().zip(places).zip(light) {
+        // tables of older flats have neither errors nor blurs
+        let (errors, blurs) = (table.real("blaze_error").ok(), table.real("slit_blur").ok());
+        let mut orders: Vec<BlazeOfOrder> = Vec::new();
+        for (k, ((number, place), light)) in numbers.iter().zip(places).zip(light).enumerate() {
             let number = u8::try_from(*number).ok()?;
-            match orders.last_mut().filter(|last| last.0 == number) {
-                Some(last) => {
-                    last.1.push(*place);
-                    last.2.push(*light);
-                }
-                None => orders.push((number, vec![*place], vec![*light])),
+            if orders.last().is_none_or(|last| last.order != number) {
+                let blur = blurs.and_then(|blurs| blurs.get(k)).copied().filter(|blur| *blur > 0.0);
+                orders.push(BlazeOfOrder { order: number, blur, ..BlazeOfOrder::default() });
             }
+            let last = orders.last_mut()?;
+            last.place.push(*place);
+            last.light.push(*light);
+            last.error.extend(errors.and_then(|errors| errors.get(k)));
         }
-        for (_, _, light) in &mut orders {
+        for BlazeOfOrder { light, .. } in &mut orders {
             let most = light.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
             light.iter_mut().for_each(|value| *value = if most > 0.0 { *value / most } else { f64::NAN });
         }
         Some(Blaze { orders })
     }
 
+    /// Gaussian sigma with which optics and pixels blur an order along the slit, arcsec; `None` when the flat does not say.
+    pub fn blur(&self, order: u8) -> Option<f64> {
+        self.orders.iter().find(|found| found.order == order)?.blur
+    }
+
     /// Fill in the blaze of a spectrum.
     pub fn fill(&self, spectrum: &mut OrderSpectrum) {
-        let Some((_, places, light)) = self.orders.iter().find(|order| order.0 == spectrum.order) else { return };
-        spectrum.blaze = spectrum.place.iter().map(|place| interpolated(places, light, *place)).collect();
+        let Some(of_lamp) = self.orders.iter().find(|order| order.order == spectrum.order) else { return };
+        let along = |values: &[f64]| -> Vec<f64> {
+            spectrum.place.iter().map(|place| interpolated(&of_lamp.place, values, *place)).collect()
+        };
+        let (blaze, error) = (along(&of_lamp.light), along(&of_lamp.error));
+        (spectrum.blaze, spectrum.blaze_error) = (blaze, error);
     }
 }
 
@@ -440,6 +465,8 @@ mod tests {
             Column::integer("order", vec![11, 11, 11, 12, 12]),
             Column::real("x", "pixel", vec![0.0, 4.0, 8.0, 0.0, 4.0]),
             Column::real("blaze", "electron", vec![50.0, 100.0, 25.0, 7.0, 7.0]),
+            Column::real("blaze_error", "", vec![0.01, 0.02, 0.01, 0.0, 0.0]),
+            Column::real("slit_blur", "arcsec", vec![0.15, 0.15, 0.15, f64::NAN, f64::NAN]),
         ];
         let table = MasterTable {
             catg: "BLAZE_TAB".to_string(),
@@ -453,6 +480,8 @@ mod tests {
         blaze.fill(&mut spectrum);
         assert_eq!(spectrum.blaze[..3], [0.75, 0.25, 0.25]);
         assert!(spectrum.blaze[3].is_nan());
+        assert_eq!(spectrum.blaze_error[..3], [0.015, 0.01, 0.01]);
+        assert_eq!((blaze.blur(11), blaze.blur(12), blaze.blur(13)), (Some(0.15), None, None));
         assert!(Blaze::of(&input, Arm::Vis).is_none());
     }
 }

@@ -260,7 +260,8 @@ fn sources(joint: &Joint, set: &OnSkySet) -> Vec<Source> {
             })
             .collect();
         let fwhm = extracted.fwhm.get(k).copied().filter(|fwhm| fwhm.is_finite() && *fwhm > 0.0);
-        Some(SourceOrder { spectrum, across, fwhm })
+        let blur = set.blaze.as_ref().and_then(|blaze| blaze.blur(order.strip.order));
+        Some(SourceOrder { spectrum, across, fwhm, blur })
     };
     let all = joint.sources.iter().enumerate().map(|(k, source)| Source {
         slit: source.position,

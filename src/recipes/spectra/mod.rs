@@ -19,6 +19,7 @@ use super::contract::{MasterTable, ProductTable, RecipeError, RecipeOutput, Sour
 use super::pages;
 use super::tables::TableError;
 use crate::instrument::{Arm, FrameMeta, SpectralFormat};
+use crate::numerics::linear::fit_line;
 use crate::numerics::robust::median_f64;
 use crate::reduction::spectrum::density::OrderDensity;
 use crate::reduction::spectrum::merge::merge_orders;
@@ -106,7 +107,31 @@ pub struct SourceOrder {
     pub across: Vec<f64>,
     /// FWHM of the source along the slit, arcsec; `None` when it was too faint to tell.
     pub fwhm: Option<f64>,
+    /// Gaussian sigma by which optics and pixels widen it, arcsec; `None` when it is not known.
+    pub blur: Option<f64>,
 }
+
+impl SourceOrder {
+    /// Middle wavelength (nm) and FWHM of the source where the slit is, before optics and pixels widened it, arcsec.
+    fn seeing(&self) -> Option<(f64, f64)> {
+        let fwhm = self.fwhm.filter(|fwhm| *fwhm > 0.0)?;
+        let blur = SIGMA_TO_FWHM * self.blur.unwrap_or(0.0);
+        // a source narrower than the blur has a width that is not known, but not none
+        let seeing = (fwhm * fwhm - blur * blur).max(0.09 * fwhm * fwhm).sqrt();
+        let middle = self.spectrum.wavelength.get(self.spectrum.len() / 2)?;
+        Some((*middle, seeing))
+    }
+}
+
+/// FWHM of a Gaussian of unit sigma.
+const SIGMA_TO_FWHM: f64 = 2.354_820_045;
+/// Power of the wavelength with which seeing changes in undisturbed turbulence.
+const KOLMOGOROV: f64 = -0.2;
+/// Powers that are believed when they are measured.
+const POWERS: [f64; 2] = [-0.5, 0.3];
+/// Orders from which a power is measured, and the ratio of their wavelengths.
+const ORDERS: usize = 4;
+const SPAN: f64 = 1.5;
 
 /// One source on the slit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -225,21 +250,34 @@ impl Source {
         Some(WavelengthErrors { random: scale.map?, systematic: scale.sky.map(|samples| samples * width) })
     }
 
-    /// FWHM along the slit at a wavelength, from the orders in which it was measured, or from the seeing of the headers.
-    fn fwhm(&self, exposed: &Exposed) -> Option<f64> {
-        let mut measured: Vec<f64> = self.orders.iter().filter_map(|order| order.fwhm).collect();
-        median_f64(&mut measured).or(exposed.seeing).filter(|fwhm| *fwhm > 0.0)
+    /// FWHM of the source on the slit at a wavelength (nm), as a law of it: from the orders in which it was measured, or from
+    /// the seeing of the headers.
+    fn seeing(&self, exposed: &Exposed) -> Option<impl Fn(f64) -> f64 + use<>> {
+        let measured: Vec<(f64, f64)> = self.orders.iter().filter_map(SourceOrder::seeing).collect();
+        let wavelengths = measured.iter().map(|(wavelength, _)| *wavelength);
+        let (least, most) = wavelengths.fold((f64::INFINITY, 0.0), |(a, b), w| (w.min(a), w.max(b)));
+        let line = fit_line(measured.iter().map(|(w, fwhm)| (w.ln(), fwhm.ln())));
+        let line = line.filter(|_| measured.len() >= ORDERS && most > SPAN * least);
+        let (power, pivot, fwhm) = match line {
+            Some(line) => (line.slope.clamp(POWERS[0], POWERS[1]), line.pivot.exp(), line.centre.exp()),
+            None => {
+                let middle = median_f64(&mut measured.iter().map(|(wavelength, _)| *wavelength).collect::<Vec<_>>());
+                let fwhm = median_f64(&mut measured.iter().map(|(_, fwhm)| *fwhm).collect::<Vec<_>>());
+                let fwhm = fwhm.or(exposed.seeing).filter(|fwhm| *fwhm > 0.0)?;
+                (KOLMOGOROV, middle.unwrap_or(HEADER_WAVELENGTH), fwhm)
+            }
+        };
+        Some(move |wavelength: f64| fwhm * (wavelength / pivot).powf(power))
     }
 
-    /// Part of its light that the slit let through at each wavelength (nm), with a seeing that falls as the wavelength to the
-    /// power of -0.2; NaN when slit or seeing are not known.
+    /// Part of its light that the slit let through at each wavelength (nm); NaN when slit or seeing are not known.
     fn transmitted(&self, exposed: &Exposed, wavelength: &[f64]) -> Vec<f64> {
-        let known = exposed.slit_width().zip(self.fwhm(exposed));
-        let middle = wavelength.get(wavelength.len() / 2).copied().unwrap_or(f64::NAN);
-        let part = |w: &f64| match known {
-            Some((width, fwhm)) => slit::transmitted(fwhm * (w / middle).powf(-0.2), width),
-            None => f64::NAN,
-        };
-        wavelength.iter().map(part).collect()
+        match exposed.slit_width().zip(self.seeing(exposed)) {
+            Some((width, seeing)) => wavelength.iter().map(|w| slit::transmitted(seeing(*w), width)).collect(),
+            None => vec![f64::NAN; wavelength.len()],
+        }
     }
 }
+
+/// Wavelength of the seeing that headers give, nm.
+const HEADER_WAVELENGTH: f64 = 500.0;

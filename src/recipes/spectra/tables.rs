@@ -7,6 +7,7 @@ use crate::recipes::contract::{SourceSpectrum, WavelengthErrors};
 use crate::recipes::tables::{Column, Table, TableError};
 use crate::reduction::spectrum::covariance::BandedCovariance;
 use crate::reduction::spectrum::merged::{FluxUnit, Join, MergedSpectrum};
+use crate::reduction::spectrum::order::OrderSpectrum;
 
 /// Name of the extension with the orders.
 const ORDERS: &str = "EXTRACTED_ORDERS";
@@ -22,7 +23,8 @@ const SUMMARY: &str = "SUMMARY";
 const DIAGONALS: usize = 3;
 
 /// Spectra of all orders on the detector's sampling. Places are unbinned pixels of the trimmed detector; fluxes are
-/// electrons in a sample. `extractedFluxBoxcar` is corrected for bad pixels, so `extractedFluxBoxcarRobust` is the same.
+/// electrons in a sample of a pixel of response 1; their variances hold the error `blazeError` of that response, which is
+/// common to neighbours and cancels in spectra over the blaze. `extractedFluxBoxcar` is corrected for bad pixels, so `extractedFluxBoxcarRobust` is the same.
 pub fn orders(source: &Source, arm: Arm) -> Result<Table, TableError> {
     let along = if arm == Arm::Nir { "xcoord" } else { "ycoord" };
     let across = if arm == Arm::Nir { "ycoord_centre" } else { "xcoord_centre" };
@@ -41,6 +43,10 @@ pub fn orders(source: &Source, arm: Arm) -> Result<Table, TableError> {
         .flat_map(|order| (0..order.spectrum.len()).map(|k| order.spectrum.flags.get(k).copied().map_or(1, i64::from)))
         .collect();
     let boxcar = gather(&|order| order.spectrum.boxcar.clone());
+    let variance = gather(&|order| counted(&order.spectrum, &order.spectrum.flux, &order.spectrum.variance));
+    let boxcar_variance =
+        gather(&|order| counted(&order.spectrum, &order.spectrum.boxcar, &order.spectrum.boxcar_variance));
+    let signal = ratio(&gather(&|order| order.spectrum.flux.clone()), &variance);
     Table::new(
         ORDERS,
         vec![
@@ -49,17 +55,25 @@ pub fn orders(source: &Source, arm: Arm) -> Result<Table, TableError> {
             Column::real(along, "pixel", gather(&|order| order.spectrum.place.clone())),
             Column::real("wavelengthMean", "nm", gather(&|order| order.spectrum.wavelength.clone())),
             Column::real("pixelScaleNm", "nm", gather(&|order| order.spectrum.width.clone())),
-            Column::real("varianceSpectrum", "electron2", gather(&|order| order.spectrum.variance.clone())),
-            Column::real("snr", "", gather(&|order| ratio(&order.spectrum.flux, &order.spectrum.variance))),
+            Column::real("varianceSpectrum", "electron2", variance),
+            Column::real("snr", "", signal),
             Column::real("extractedFluxOptimal", "electron", gather(&|order| order.spectrum.flux.clone())),
             Column::real("extractedFluxBoxcar", "electron", boxcar.clone()),
             Column::real("extractedFluxBoxcarRobust", "electron", boxcar),
-            Column::real("varianceBoxcar", "electron2", gather(&|order| order.spectrum.boxcar_variance.clone())),
+            Column::real("varianceBoxcar", "electron2", boxcar_variance),
             Column::real("skyFlux", "electron", gather(&|order| order.spectrum.sky.clone())),
             Column::real("blaze", "", gather(&|order| order.spectrum.blaze.clone())),
+            Column::real("blazeError", "", gather(&|order| order.spectrum.blaze_error.clone())),
             Column::integer("flags", flags),
         ],
     )
+}
+
+/// Variance of a number of electrons: with the error of the response, by which the frame was divided, on the scales on which
+/// it could not be told from the light of the lamp. Where that is not known, the variance is as it is.
+fn counted(spectrum: &OrderSpectrum, flux: &[f64], variance: &[f64]) -> Vec<f64> {
+    let error = |k: usize| spectrum.blaze_error.get(k).copied().filter(|error| error.is_finite()).unwrap_or(0.0);
+    flux.iter().zip(variance).enumerate().map(|(k, (f, v))| v + (f * error(k)).powi(2)).collect()
 }
 
 fn padded(mut values: Vec<f64>, n: usize) -> Vec<f64> {

@@ -26,8 +26,12 @@ fn exposed(maker: &Maker, object: &str, slit: &str, standard: bool) -> Exposed {
 }
 
 fn extracted(maker: &Maker, exposed: Exposed, flux: impl Fn(f64) -> f64) -> (Extracted, OrderLight) {
-    let order =
-        |spectrum: OrderSpectrum| SourceOrder { across: vec![400.0; spectrum.len()], fwhm: Some(0.8), spectrum };
+    let order = |spectrum: OrderSpectrum| SourceOrder {
+        across: vec![400.0; spectrum.len()],
+        fwhm: Some(0.8),
+        blur: None,
+        spectrum,
+    };
     let orders: Vec<SourceOrder> = maker.orders(flux, |_| 1.0).into_iter().map(order).collect();
     // one order in two dimensions: a star of 0.94 arcsec FWHM at 0.6 arcsec
     let spectrum = &orders[1].spectrum;

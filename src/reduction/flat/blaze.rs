@@ -6,6 +6,7 @@
 //! stiff curve cannot follow stays in the response of the pixels, where it belongs.
 
 use super::spline::{Basis, Spline};
+use super::structure::{Left, Leftover, Structure};
 use crate::numerics::chebyshev;
 use crate::numerics::curve::Curve;
 use crate::numerics::least_squares::NormalSums;
@@ -96,8 +97,13 @@ pub struct Blaze {
     /// Places along the order with narrow features of the lamp (emission lines), which the curve does not follow.
     pub features: Vec<[f64; 2]>,
     table: Vec<f64>,
+    leftover: Option<Leftover>,
+    /// Relative error of the light at every [`ERROR_STEP`] from the first place on; empty until it is known.
+    errors: Vec<f64>,
 }
 
+/// Distance of the places at which the error of the light is kept, unbinned pixels: it varies as slowly as the curve.
+const ERROR_STEP: f64 = 16.0;
 /// Steps of the table of the light per unbinned pixel.
 const TABLE: f64 = 2.0;
 /// Along the slit, between the edges, pixels within this are free of the edges' slope.
@@ -153,6 +159,26 @@ impl Blaze {
         self.illumination.map(|line| line.iter().zip(terms).map(|(c, t)| c * t).sum())
     }
 
+    /// What the curve left over; `None` when there is too little light.
+    pub fn leftover(&self) -> Option<&Leftover> {
+        self.leftover.as_ref()
+    }
+
+    /// Work out the error of the light from how the pixels' response changes along the orders.
+    pub fn set_errors(&mut self, structure: &Structure) {
+        let steps = ((self.reach[1] - self.reach[0]) / ERROR_STEP).floor() as usize + 1;
+        let places: Vec<f64> = (0..steps).map(|k| self.reach[0] + k as f64 * ERROR_STEP).collect();
+        let errors = self.leftover.as_ref().and_then(|leftover| leftover.errors(structure, &places));
+        self.errors = errors.unwrap_or_default();
+    }
+
+    /// Relative error of the light, common to neighbouring places: how well it can be told from the pixels' response. `None`
+    /// when it was not worked out.
+    pub fn error(&self, p: f64) -> Option<f64> {
+        let nearest = ((p - self.reach[0]) / ERROR_STEP).round().max(0.0) as usize;
+        self.errors.get(nearest.min(self.errors.len().checked_sub(1)?)).copied()
+    }
+
     /// Whether a place shows a narrow feature of the lamp.
     pub fn is_feature(&self, p: f64) -> bool {
         self.features.iter().any(|[low, high]| (*low..=*high).contains(&p))
@@ -185,7 +211,11 @@ pub fn measure(
         let features = features(&nodes, &spline, options);
         let steps = ((reach[1] - reach[0]) * TABLE).ceil() as usize + 2;
         let table = (0..steps).map(|k| spline.at(reach[0] + k as f64 / TABLE).exp()).collect();
-        let mut blaze = Blaze { order: edges.order, spline, reach, illumination, domain, intervals, features, table };
+        let leftover = left(&nodes, &spline, &features);
+        let order = edges.order;
+        let errors = vec![];
+        let mut blaze =
+            Blaze { order, spline, reach, illumination, domain, intervals, features, table, leftover, errors };
         if let Some(better) = illuminate(light, variance, &places, &blaze) {
             illumination = better;
             blaze.illumination = illumination;
@@ -311,9 +341,25 @@ fn halved(breaks: &[f64], split: impl Fn(usize, f64) -> bool) -> Vec<f64> {
     out
 }
 
+/// What the curve leaves over, outside of narrow features.
+fn left(nodes: &[Node], spline: &Spline, features: &[[f64; 2]]) -> Option<Leftover> {
+    let plain = |node: &&Node| !features.iter().any(|[low, high]| (*low..=*high).contains(&node.p));
+    let points: Vec<Left> = nodes
+        .iter()
+        .filter(plain)
+        .map(|node| Left { p: node.p, log: node.log - spline.at(node.p), sigma: node.sigma })
+        .collect();
+    Leftover::gather(&points, spline.basis(), |point| weight(point.sigma))
+}
+
+/// Weight of a point of this error: the curve is not drawn to points better than pixels differ.
+fn weight(sigma: f64) -> f64 {
+    1.0 / (sigma * sigma + 1e-4)
+}
+
 /// Points pull less the further they are off: emission lines of the lamp do not bend the curve.
 fn robust(breaks: &[f64], nodes: &[Node]) -> Option<Spline> {
-    let base = |node: &Node| 1.0 / (node.sigma.powi(2) + 1e-4);
+    let base = |node: &Node| weight(node.sigma);
     let mut weights: Vec<f64> = nodes.iter().map(base).collect();
     let mut spline = None;
     for _ in 0..5 {

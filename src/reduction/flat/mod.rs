@@ -1,7 +1,8 @@
 //! From flat fields to the response of every pixel.
 //!
 //! What lives here: frames of one lamp combined with their exposures ([`combine`]), light scattered between the orders
-//! ([`scatter`]), the smooth light of the lamp along every order ([`blaze`], on splines of [`spline`]), and what is left
+//! ([`scatter`]), the smooth light of the lamp along every order ([`blaze`], on splines of [`spline`], and how well it
+//! is known, [`structure`]), and what is left
 //! when it is divided out ([`response`]).
 //! What never lives here: which lamp it was, and where orders were found.
 //!
@@ -12,3 +13,4 @@ pub mod combine;
 pub mod response;
 pub mod scatter;
 pub mod spline;
+pub mod structure;

@@ -87,6 +87,11 @@ impl Spline {
         coefficients.iter().all(|c| c.is_finite()).then_some(Spline { basis, coefficients })
     }
 
+    /// What it is made of.
+    pub fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
     /// Value at `x`.
     pub fn at(&self, x: f64) -> f64 {
         let (first, values) = self.basis.at(x);

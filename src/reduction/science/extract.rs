@@ -374,6 +374,7 @@ impl<'a> Order<'a> {
             boxcar_variance: column(&|row| aperture.variance[row]),
             sky: column(&|row| aperture.sky[row]),
             blaze: vec![f64::NAN; rows.len()],
+            blaze_error: vec![],
             flags: rows.iter().map(|row| seen.flags[*row]).collect(),
         };
         (spectrum, column(&|row| track.across[row]))

@@ -108,6 +108,7 @@ mod tests {
             width,
             flux,
             blaze,
+            blaze_error: vec![],
         }
     }
 

@@ -25,6 +25,9 @@ pub struct OrderSpectrum {
     /// Light of the flat-field lamp along the order relative to its maximum: the blaze with the lamp's colour; NaN where
     /// it is not known.
     pub blaze: Vec<f64>,
+    /// Relative error of the blaze, common to neighbours: how well the light of the lamp could be told from a slow change of
+    /// the pixels' response. `flux` has it too, and `variance` has not: in their ratio it cancels. Empty where it is not known.
+    pub blaze_error: Vec<f64>,
     /// Quality bits of the sample, see [`crate::reduction::flags`]; zero is good.
     pub flags: Vec<i32>,
 }
