@@ -113,9 +113,7 @@ fn fit(need: &Need, steps: &[f64], policy: Policy, data: Wanted<'_>, candidate: 
         }
     }
     if let Some(partner) = need.partner {
-        if let Err(refusal) = is_partner(partner, data, candidate) {
-            return Err(refusal);
-        }
+        is_partner(partner, data, candidate)?;
         if let Some((rule, reason)) = &candidate.barred {
             return refuse(rule, reason.clone());
         }
