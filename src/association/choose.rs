@@ -113,9 +113,7 @@ fn fit(need: &Need, steps: &[f64], policy: Policy, data: Wanted<'_>, candidate: 
         }
     }
     if let Some(partner) = need.partner {
-        if let Err(refusal) = is_partner(partner, data, candidate) {
-            return Err(refusal);
-        }
+        is_partner(partner, data, candidate)?;
         if let Some((rule, reason)) = &candidate.barred {
             return refuse(rule, reason.clone());
         }
@@ -352,7 +350,7 @@ mod tests {
         assert_eq!(same, [(7, Ok(())), (6, Err("of the same frames".to_string()))]);
 
         // half of the shorter one is enough, later or earlier; the better centred goes first; the next night is no partner
-        let together = [at(1, [100.05, 100.15]), at(2, [100.04, 100.08]), at(3, [99.9, 100.04]), at(4, [101.0, 101.1])];
+        let together = [at(1, [100.04, 100.14]), at(2, [100.04, 100.08]), at(3, [99.9, 100.04]), at(4, [101.0, 101.1])];
         let found = judged(Partner::Simultaneous, &together);
         assert_eq!(found[..2], [(2, Ok(())), (1, Ok(()))]);
         let late = "at the same time".to_string();

@@ -283,11 +283,11 @@ impl Association {
             choice = Some(found);
         }
         tx.put_set_content(set.id, &content).await?;
-        if !members.is_empty() {
-            self.put_followers(tx, set, &content.night).await?;
-        }
         let latest = self.catalogue.latest_job(set.id).await?;
         let is_running = latest.as_ref().is_some_and(|job| job.state == "running");
+        if latest.as_ref().is_some_and(|job| ["done", "flagged"].contains(&job.state.as_str())) {
+            self.put_followers(tx, set, &content.night).await?;
+        }
         let made = match content.state {
             // The end of the running job marks the set again; nothing is planned behind its back.
             _ if is_running => false,
@@ -305,7 +305,7 @@ impl Association {
         Ok(made)
     }
 
-    /// Sets that are made of what this one gives, marked to be planned.
+    /// Sets that are made of what this one gave, marked to be planned.
     async fn put_followers(&self, tx: &mut WriteTx, set: &DirtySet, night: &str) -> Result<()> {
         let Some(arm) = Arm::parse(&set.arm) else { return Ok(()) };
         let ours: keys::Keys = serde_json::from_str(&set.keys)

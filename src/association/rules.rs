@@ -411,6 +411,12 @@ mod tests {
         let greedy = BUILTIN.replace("count = 3", "count = 500");
         let error = Rules::parse(&greedy, "a.toml").expect_err("too many").to_string();
         assert!(error.contains("mflat") && error.contains("BP_MAP") && error.contains("from 1 to 8"), "{error}");
+        let ring = BUILTIN.replace(r#"follows = ["stare", "nod", "offset"]"#, r#"follows = ["merge_arms"]"#);
+        let error = Rules::parse(&ring, "a.toml").expect_err("follows itself").to_string();
+        assert!(error.contains("merge_arms") && error.contains("no recipe with frames of its own"), "{error}");
+        let strange = BUILTIN.replace(r#"keys = ["kind", "object"]"#, r#"keys = ["kind", "object", "lamp"]"#);
+        let error = Rules::parse(&strange, "a.toml").expect_err("no such key").to_string();
+        assert!(error.contains("\"lamp\"") && error.contains("stare"), "{error}");
         let error = Rules::parse("[validity]\ndaily = 3", "a.toml").expect_err("wrong type").to_string();
         assert!(error.contains("a.toml") && error.contains("line 2"), "{error}");
     }

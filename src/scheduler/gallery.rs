@@ -84,7 +84,7 @@ fn facts(order: &Order, reduced: &Reduced) -> Vec<(String, String)> {
     let provenance = &reduced.provenance;
     let fact = |label: &str, value: String| (label.to_string(), value);
     vec![
-        fact("Observed", format!("{:.0} UT", first.date_obs).replace('T', " ").replace('Z', "")),
+        fact("Observed", first.date_obs.strftime("%Y-%m-%d %H:%M:%S UT").to_string()),
         fact("Setup", setup),
         fact("Frames", format!("{}{left_out}", order.raw.len())),
         fact("Recipe", format!("{} version {}, {}", provenance.recipe, provenance.recipe_version, provenance.software)),

@@ -51,8 +51,10 @@ pub fn page(metas: &[&FrameMeta], source: &SourceSpectrum) -> Page {
     let all = stretches(spectrum, ends(spectrum), POINTS, scale);
     let [from, to] = ends(spectrum);
     let axis = || ticked(Axis::from_to("wavelength in air / nm", from, to).log(), from, to);
+    let shown = range(all.iter().map(|s| s.flux));
     let mut panels = vec![
-        flux(Cell::new(0, 12, 0, 2), "Flux with its error", axis().bare(), unit, &all).with_all(marks(&spectrum.joins)),
+        flux(Cell::new(0, 12, 0, 2), "Flux with its error", axis().bare(), unit, &all, shown)
+            .with_all(marks(&spectrum.joins)),
         signal(Cell::new(0, 12, 2, 1), axis().bare(), &all),
         sky(Cell::new(0, 12, 3, 1), axis(), unit, &all),
     ];
@@ -63,7 +65,7 @@ pub fn page(metas: &[&FrameMeta], source: &SourceSpectrum) -> Page {
     Page {
         suffix: suffix(source.number),
         title: format!("{} · {arms}{number}", target(metas)),
-        subtitle: "The curve should run through the joins (dotted); shaded: bands of the air, which are not corrected."
+        subtitle: "The curve should run through the joins (dashed); shaded: bands of the air, which are not corrected."
             .to_string(),
         facts: facts(metas, source),
         show: SHOWN.map(str::to_string).to_vec(),
@@ -167,10 +169,13 @@ fn ticked(axis: Axis, from: f64, to: f64) -> Axis {
     Axis { ticks: ticks.map(|w| (w, text(w))).collect(), ..axis }
 }
 
-/// A range that holds nearly all values of a curve.
+/// A range that holds nearly all values of a curve, and zero.
 fn range(values: impl Iterator<Item = f64>) -> [f64; 2] {
     let [low, high] = percentiles(values, 0.5, 99.7);
-    let low = low.min(0.0);
+    widened([low.min(0.0), high])
+}
+
+fn widened([low, high]: [f64; 2]) -> [f64; 2] {
     let margin = MARGIN * (high - low);
     [low - margin, high + margin]
 }
@@ -184,9 +189,8 @@ fn air(from: f64, to: f64) -> impl Iterator<Item = Layer> {
         .map(move |band| Layer::Span { x: [band.range[0].max(from), band.range[1].min(to)], name: String::new() })
 }
 
-fn flux(cell: Cell, title: &str, x: Axis, unit: &str, stretches: &[Stretch]) -> Panel {
+fn flux(cell: Cell, title: &str, x: Axis, unit: &str, stretches: &[Stretch], [low, high]: [f64; 2]) -> Panel {
     let [from, to] = x.range.unwrap_or([0.0, 1.0]);
-    let [low, high] = range(stretches.iter().map(|s| s.flux));
     let label = if cell.columns > 6 { format!("flux / {unit}") } else { "flux".to_string() };
     let band = stretches.iter().map(|s| [s.wavelength, s.flux - s.error, s.flux + s.error]).collect();
     let line = stretches.iter().map(|s| [s.wavelength, s.flux]).collect();
@@ -244,7 +248,9 @@ fn zoom(spectrum: &MergedSpectrum, unit: &str, scale: f64) -> Panel {
     let part = stretches(spectrum, [low, high], POINTS, scale);
     let x = Axis::from_to("wavelength in air / nm", low, high);
     let inside = |layer: &Layer| matches!(layer, Layer::Mark { x, .. } if (low..=high).contains(x));
-    flux(Cell::new(0, 6, 4, 1), title, x, unit, &part).with_all(marks(&spectrum.joins).into_iter().filter(inside))
+    let shown = widened(percentiles(part.iter().map(|s| s.flux), 0.5, 99.7));
+    flux(Cell::new(0, 6, 4, 1), title, x, unit, &part, shown)
+        .with_all(marks(&spectrum.joins).into_iter().filter(inside))
 }
 
 /// Ratio of the parts in every overlap.
@@ -263,12 +269,61 @@ fn joins(joins: &[Join]) -> Panel {
         }
     });
     let reach = known.iter().map(|(_, [ratio, error])| 100.0 * ((ratio - 1.0).abs() + error)).fold(2.0, f64::max);
-    let y = Axis::from_to("redder / bluer - 1, %", -1.2 * reach, 1.2 * reach);
+    let y = Axis::from_to("ratio - 1, %", -1.2 * reach, 1.2 * reach);
     let span = known.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], (w, _)| [a.min(*w), b.max(*w)]);
     let margin = (0.05 * (span[1] - span[0])).max(10.0);
     let x = Axis::from_to("wavelength in air / nm", span[0] - margin, span[1] + margin);
-    Panel::new(Cell::new(6, 6, 4, 1), "How the parts agree in their overlaps", x, y)
+    Panel::new(Cell::new(6, 6, 4, 1), "Redder over bluer part in their overlaps", x, y)
         .with(Layer::Level { y: 0.0, ink: Ink::Model, name: String::new() })
         .with_all(bars)
         .with(Layer::Dots { points: thinned(&points, POINTS), ink: Ink::Series(0), size: 3.0, name: String::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reduction::spectrum::synthetic::arm;
+
+    fn source(merged: MergedSpectrum) -> SourceSpectrum {
+        SourceSpectrum { number: 1, slit: 0.1, merged, wavelengths: None }
+    }
+
+    #[test]
+    fn the_curve_is_the_spectrum_and_the_join_of_the_arms_is_marked() {
+        let mut merged = arm([700.0, 850.0], 4e-16, 1);
+        let names = ["VIS", "NIR"].map(str::to_string);
+        merged.joins.push(Join {
+            names,
+            range: [800.0, 840.0],
+            ratio: None,
+            scatter: None,
+            applied: 1.0,
+            contradictions: 0,
+        });
+        let page = page(&[], &source(merged));
+        let [flux, ..] = page.panels.as_slice() else { panic!("no panel") };
+        let curve = flux.layers.iter().find_map(|layer| match layer {
+            Layer::Line { points, .. } => Some(points),
+            _ => None,
+        });
+        // 40 at 800 nm in units of 1e-17, falling as the square of the wavelength
+        let near = curve.unwrap().iter().filter(|[w, _]| (*w - 750.0).abs() < 5.0);
+        let (sum, n) = near.fold((0.0, 0.0), |(sum, n), [_, flux]| (sum + flux, n + 1.0));
+        assert!((sum / n - 40.0 * (800.0f64 / 750.0).powi(2)).abs() < 0.5, "{}", sum / n);
+        let marks = |panel: &Panel| panel.layers.iter().filter(|layer| matches!(layer, Layer::Mark { .. })).count();
+        assert_eq!((marks(flux), page.panels.len()), (1, 5));
+        let inside = |layer: &Layer| match layer {
+            Layer::Span { x: [from, to], .. } => (700.0..=850.0).contains(from) && (700.0..=850.0).contains(to),
+            _ => true,
+        };
+        assert!(flux.layers.iter().all(inside), "bands end with the axis");
+    }
+
+    #[test]
+    fn a_spectrum_without_light_has_a_page_too() {
+        let mut dark = arm([700.0, 710.0], 1.0, 1);
+        dark.flux.fill(f64::NAN);
+        let page = page(&[], &source(dark));
+        assert_eq!(page.panels.len(), 5);
+    }
 }

@@ -135,3 +135,30 @@ fn nothing_on_the_slit_is_said_so() {
     let exposures = [(exposure(50, None, 1.0, 1.0), Some(2.5)), (exposure(51, None, 1.0, 1.02), Some(-2.5))];
     assert!(matches!(nodded(&exposures, &[group(&[0], &[1])]), Err(TraceError::NotFound { .. })));
 }
+
+#[test]
+fn the_light_has_the_target_in_its_middle_and_honest_noise() {
+    let at = |seed: u64, place: f64, airglow: f64| (exposure(seed, Some(place), 1.0, airglow), Some(place));
+    let exposures = [at(1, 2.0, 1.0), at(2, -2.0, 1.02), at(3, -2.0, 0.99), at(4, 2.0, 1.0)];
+    let two = nodded(&exposures[..2], &[group(&[0], &[1])]).unwrap();
+    let four = nodded(&exposures, &[group(&[0], &[1]), group(&[3], &[2])]).unwrap();
+    let total: f64 = four.orders[0][0].combined.spectrum.flux.iter().filter(|flux| flux.is_finite()).sum();
+    // a place of the target is one image, however many groups have it
+    assert_eq!((two.light.len(), four.light.len()), (2, 2));
+    for (one, both) in two.light.iter().zip(&four.light) {
+        let (mut inside, mut squares, mut n, mut gain) = (0.0, 0.0, 0.0, 0.0);
+        for (at, value) in both.value.indexed_iter().filter(|(at, _)| both.flags[*at] == 0 && one.flags[*at] == 0) {
+            let (value, slit) = (f64::from(*value), f64::from(both.slit[at]));
+            if (slit - 0.1).abs() < 1.6 {
+                inside += value;
+            } else if slit.abs() > 2.0 && (slit.abs() - 4.0).abs() > 2.0 {
+                squares += value * value / f64::from(both.variance[at]);
+                gain += f64::from(both.variance[at] / one.variance[at]);
+                n += 1.0;
+            }
+        }
+        assert!((inside / total - 1.0).abs() < 0.015, "{inside} {total}");
+        assert!(n > 1000.0 && ((squares / n).sqrt() - 1.0f64).abs() < 0.05, "{} of {n}", squares / n);
+        assert!((gain / n - 0.5).abs() < 0.03, "two groups have half of the variance: {}", gain / n);
+    }
+}
