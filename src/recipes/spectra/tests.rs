@@ -233,3 +233,57 @@ fn slits_are_named_by_their_width() {
     assert_eq!(slit_width("SLIT1.0JH"), Some(1.0));
     assert_eq!((slit_width("PINHOLE"), slit_width("SLIT"), slit_width("SLIT0")), (None, None, None));
 }
+
+#[test]
+fn what_a_slit_takes_is_that_of_a_source_before_optics_and_pixels_widened_it() {
+    let maker = Maker { bin: 1, seed: None, exptime: 300.0, airmass: 1.2 };
+    let mut exposed = exposed(&maker, "TARGET", "SLIT1.0", false);
+    // seeing that falls faster with the wavelength than the textbook's, under a blur that differs from order to order
+    let seeing = |wavelength: f64| 0.9 * (wavelength / 600.0).powf(-0.35);
+    let order = |(wavelength, blur): (f64, f64)| SourceOrder {
+        spectrum: OrderSpectrum { wavelength: vec![wavelength], ..OrderSpectrum::default() },
+        across: vec![],
+        fwhm: Some(seeing(wavelength).hypot(SIGMA_TO_FWHM * blur)),
+        blur: Some(blur),
+    };
+    let orders = [(390.0, 0.15), (480.0, 0.17), (600.0, 0.12), (760.0, 0.25)];
+    let mut source = Source { slit: 0.0, orders: orders.into_iter().map(order).collect() };
+    let wavelengths = [350.0, 600.0, 840.0];
+    let found = source.transmitted(&exposed, &wavelengths);
+    for (part, wavelength) in found.iter().zip(wavelengths) {
+        assert!((part - slit::transmitted(seeing(wavelength), 1.0)).abs() < 1e-6, "{wavelength}: {part}");
+    }
+    // one order has the textbook's law; none, the headers; without those, nothing is known
+    source.orders.truncate(1);
+    let one = source.transmitted(&exposed, &[390.0, 780.0]);
+    let law = slit::transmitted(seeing(390.0) * 2f64.powf(KOLMOGOROV), 1.0);
+    assert!((one[0] - slit::transmitted(seeing(390.0), 1.0)).abs() < 1e-6 && (one[1] - law).abs() < 1e-6, "{one:?}");
+    source.orders.clear();
+    let header = source.transmitted(&exposed, &[HEADER_WAVELENGTH])[0];
+    assert!((header - slit::transmitted(0.9, 1.0)).abs() < 1e-9);
+    exposed.seeing = None;
+    assert!(source.transmitted(&exposed, &[500.0])[0].is_nan());
+}
+
+#[test]
+fn counts_hold_the_error_of_the_response_and_spectra_over_the_blaze_do_not() {
+    let maker = Maker { bin: 2, seed: Some(5), exptime: 300.0, airmass: 1.2 };
+    let run = |error: f64| {
+        let (mut input, _) = extracted(&maker, exposed(&maker, "TARGET", "SLIT1.0", false), |_| 3e-15);
+        for order in &mut input.sources[0].orders {
+            order.spectrum.blaze_error = vec![error; order.spectrum.len()];
+        }
+        finish("stare", &input, &[], &parameters()).unwrap()
+    };
+    let (known, unknown) = (run(0.0), run(0.02));
+    let column =
+        |output: &RecipeOutput, table: usize, name: &str| output.tables[table].tables[0].real(name).unwrap().to_vec();
+    let flux = column(&known, 0, "extractedFluxOptimal");
+    let (before, after) = (column(&known, 0, "varianceSpectrum"), column(&unknown, 0, "varianceSpectrum"));
+    for k in (0..flux.len()).filter(|k| flux[*k].is_finite()) {
+        assert!((after[k] - before[k] - (0.02 * flux[k]).powi(2)).abs() <= 1e-9 * after[k], "{k}");
+    }
+    assert!(flux.iter().any(|flux| *flux > 100.0));
+    let bits = |output: &RecipeOutput| column(output, 1, "VARIANCE").iter().map(|v| v.to_bits()).collect::<Vec<u64>>();
+    assert_eq!(bits(&known), bits(&unknown));
+}

@@ -142,6 +142,29 @@ fn tilt_costs_no_resolution() {
 }
 
 #[test]
+fn tilt_costs_hardly_any_signal() {
+    for lean in [0.0, 0.4, 0.7] {
+        let scene = Scene { shape: (300, 50), lean, seed: Some(4), ..Scene::small() };
+        let bare = Scene { seed: None, ..scene.clone() };
+        let shape = |scene: &Scene, sky: f64| scene.strip(&|_, s| sky + star(200.0, s - 0.4));
+        let strip = shape(&scene, 50.0);
+        let (found, _) = extracted(&Field::of(&strip, &level(&strip, 50.0)));
+        // the best that a row can tell: light and profile of every pixel known
+        let alone = shape(&bare, 0.0);
+        let ideal = |row: usize| -> f64 {
+            let pixels = alone.value.row(row).iter().enumerate().map(|(c, v)| (c, f64::from(*v))).collect::<Vec<_>>();
+            let light: f64 = pixels.iter().map(|(_, value)| value).sum();
+            let signal: f64 = pixels.iter().map(|(c, v)| v * v / strip.variance((row, *c), 50.0 + v)).sum();
+            signal.sqrt() / light
+        };
+        let spectrum = &found.spectra[0];
+        let mut parts: Vec<f64> = (20..280).map(|row| 1.0 / spectrum.variance[row].sqrt() / ideal(row)).collect();
+        let part = crate::numerics::robust::median_f64(&mut parts).unwrap();
+        assert!((0.96..1.04).contains(&part), "{lean}: {part}");
+    }
+}
+
+#[test]
 fn faint_traces_are_found_where_they_are() {
     let (mut wrong, mut square) = (0, 0.0);
     const TRIALS: u64 = 40;
