@@ -45,6 +45,18 @@ pub struct Timing {
     pub repeat_us: i64,
 }
 
+impl Timing {
+    /// That trouble is still there is written so often, and not at every look.
+    fn written_every_us(&self) -> i64 {
+        self.clear_after_us / 2
+    }
+
+    /// Is trouble over that was last written to be there so long ago? It may have been seen since.
+    fn is_over(&self, since_us: i64) -> bool {
+        since_us >= self.clear_after_us + self.written_every_us()
+    }
+}
+
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow, utoipa::ToSchema)]
 pub struct AlertRow {
@@ -153,7 +165,7 @@ impl Catalogue {
             }
         }
         let gone = |open: &&Open| !findings.iter().any(|finding| finding.key == open.key);
-        for over in open.iter().filter(gone).filter(|open| now - open.seen_us >= timing.clear_after_us) {
+        for over in open.iter().filter(gone).filter(|open| timing.is_over(now - open.seen_us)) {
             tx.clear(over, receivers, timing).await?;
         }
         tx.commit().await
@@ -171,13 +183,12 @@ impl Catalogue {
         let news = findings.iter().any(|finding| match open.iter().find(|open| open.key == finding.key) {
             None => true,
             Some(known) => {
-                let aged = now - known.seen_us > timing.clear_after_us / 2;
+                let aged = now - known.seen_us > timing.written_every_us();
                 aged || known.severity != finding.severity || known.text != finding.text || known.hint != finding.hint
             }
         });
-        let over = |open: &Open| {
-            now - open.seen_us >= timing.clear_after_us && !findings.iter().any(|finding| finding.key == open.key)
-        };
+        let over =
+            |open: &Open| timing.is_over(now - open.seen_us) && !findings.iter().any(|finding| finding.key == open.key);
         news || open.iter().any(over)
     }
 

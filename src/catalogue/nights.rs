@@ -48,9 +48,9 @@ const STATES: &str = "SELECT n.night, coalesce(m.state, 'open') AS state, coales
         (SELECT count(*) FROM frame_set s JOIN job j ON j.set_id = s.id
          WHERE s.night = n.night AND j.finished_us > m.published_us AND j.state IN ('done', 'flagged', 'failed', 'parked'))
             AS late_jobs
-    FROM (SELECT night FROM monitor_night UNION SELECT DISTINCT night FROM frame_set WHERE n_frames > 0) n
-    LEFT JOIN monitor_night m ON m.night = n.night
-    WHERE ?1 = '' OR n.night = ?1 ORDER BY n.night DESC LIMIT ?2";
+    FROM (SELECT night FROM (SELECT night FROM monitor_night UNION SELECT night FROM frame_set WHERE n_frames > 0)
+          WHERE ?1 = '' OR night = ?1 ORDER BY night DESC LIMIT ?2) n
+    LEFT JOIN monitor_night m ON m.night = n.night ORDER BY n.night DESC";
 
 impl Catalogue {
     /// The newest nights with their state.
@@ -110,6 +110,14 @@ impl Catalogue {
             .fetch_all(self.reader())
             .await
             .during("list published nights")
+    }
+
+    /// Nights that were closed and could not be published, each with why.
+    pub async fn nights_that_failed(&self) -> Result<Vec<(String, String)>> {
+        sqlx::query_as("SELECT night, error FROM monitor_night WHERE state = 'closed' AND error <> '' ORDER BY night")
+            .fetch_all(self.reader())
+            .await
+            .during("list nights that were not published")
     }
 
     /// Nights that an operator took back into work.

@@ -16,7 +16,7 @@ use crate::catalogue::acts::{Act, ActError, ActOutcome};
 use crate::catalogue::views::ActRow;
 use crate::fault::{Classified, FaultClass};
 
-/// Longest name of an operator, target or reason, bytes.
+/// Longest name of an operator, target or reason, characters.
 const LONGEST: usize = 1000;
 /// Acts of the journal when the request does not say how many.
 const DEFAULT_ACTS: i64 = 100;
@@ -30,13 +30,14 @@ pub(super) struct ActRequest {
     /// What to do.
     pub act: Act,
     /// On what: `kind:id` (`job:12`), or a name that stands for one thing.
-    #[schema(example = "job:12")]
+    #[schema(example = "job:12", min_length = 1, max_length = 1000, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub target: String,
     /// Who does it; journaled.
-    #[schema(example = "night operator")]
+    #[schema(example = "night operator", min_length = 1, max_length = 1000, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub who: String,
-    /// Why; journaled. Needed for `reject` and `withdraw`.
+    /// Why; journaled. Needed for `reject`, `withdraw` and `reopen`.
     #[serde(default)]
+    #[schema(max_length = 1000, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub why: String,
 }
 
@@ -50,8 +51,8 @@ impl ActRequest {
             if needed && value.trim().is_empty() {
                 return bad("must not be empty".to_string());
             }
-            if value.len() > LONGEST {
-                return bad(format!("must have at most {LONGEST} bytes, has {}", value.len()));
+            if value.chars().count() > LONGEST {
+                return bad(format!("must have at most {LONGEST} characters, has {}", value.chars().count()));
             }
             if value.chars().any(char::is_control) {
                 return bad("must be one line without control characters".to_string());

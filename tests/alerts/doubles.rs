@@ -69,7 +69,6 @@ impl<T: Clone + Send + 'static> Double<T> {
 #[derive(Clone, Debug)]
 pub struct Post {
     pub key: String,
-    pub token: String,
     pub body: serde_json::Value,
 }
 
@@ -80,7 +79,7 @@ pub async fn web(moods: &[Mood]) -> Double<Post> {
 
 async fn post(stream: TcpStream, mood: Mood) -> std::io::Result<Post> {
     let mut stream = BufReader::new(stream);
-    let (mut key, mut token, mut length) = (String::new(), String::new(), 0);
+    let (mut key, mut length) = (String::new(), 0);
     let mut first = String::new();
     stream.read_line(&mut first).await?;
     assert!(first.starts_with("POST /hook HTTP/1.1"), "{first}");
@@ -90,7 +89,6 @@ async fn post(stream: TcpStream, mood: Mood) -> std::io::Result<Post> {
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
             "idempotency-key" => key = value.to_string(),
-            "authorization" => token = value.to_string(),
             "content-length" => length = value.parse().expect("a number"),
             _ => {}
         }
@@ -109,7 +107,7 @@ async fn post(stream: TcpStream, mood: Mood) -> std::io::Result<Post> {
             .await?;
         stream.shutdown().await?;
     }
-    let heard = Post { key, token, body: serde_json::from_slice(&body).expect("JSON") };
+    let heard = Post { key, body: serde_json::from_slice(&body).expect("JSON") };
     if matches!(mood, Mood::Take | Mood::TakeAndVanish) { Ok(heard) } else { Err(std::io::ErrorKind::Other.into()) }
 }
 
@@ -122,10 +120,16 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// The value of a header.
+    /// The value of a header, its folds undone.
     pub fn header(&self, name: &str) -> String {
         let start = format!("{name}: ");
-        self.text.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().trim().to_string()
+        self.text
+            .replace("\r\n ", " ")
+            .lines()
+            .find_map(|line| line.strip_prefix(&start))
+            .unwrap_or_default()
+            .trim()
+            .to_string()
     }
 }
 

@@ -73,11 +73,13 @@ pub async fn is_sound(path: &Path) -> std::result::Result<bool, SnapshotError> {
         return Ok(false);
     };
     let id = sqlx::query_scalar::<_, i64>("PRAGMA application_id").fetch_one(&mut db).await;
+    let tables = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM sqlite_master").fetch_one(&mut db).await;
     let check = sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)").fetch_one(&mut db).await;
     db.close().await.during("close a snapshot")?;
-    match (id, check) {
-        (Ok(APPLICATION_ID), Ok(found)) => Ok(found == "ok"),
-        (Ok(_), Ok(_)) => Err(SnapshotError::Foreign { path: path.to_path_buf() }),
+    match (id, tables, check) {
+        (Ok(APPLICATION_ID), _, Ok(found)) => Ok(found == "ok"),
+        // A file without a table is nobody's.
+        (Ok(_), Ok(1..), Ok(_)) => Err(SnapshotError::Foreign { path: path.to_path_buf() }),
         _ => Ok(false),
     }
 }

@@ -100,14 +100,14 @@ impl Watch {
 
     /// Nights that were closed and could not be published.
     async fn monitor(&self) -> Result<Vec<Finding>, CatalogueError> {
-        let nights = self.catalogue.monitor_nights(60).await?;
-        let failed = nights.into_iter().filter(|night| night.state == "closed" && !night.error.is_empty());
+        let failed = self.catalogue.nights_that_failed().await?;
         Ok(failed
-            .map(|night| Finding {
-                key: format!("monitor/{}", night.night),
+            .into_iter()
+            .map(|(night, error)| Finding {
+                key: format!("monitor/{night}"),
                 kind: "monitor",
                 severity: "error",
-                text: format!("night {} is not published for the quality monitor: {}", night.night, night.error),
+                text: format!("night {night} is not published for the quality monitor: {error}"),
                 hint: "it is tried again every minute; `soxsd export monitor` shows all nights".to_string(),
             })
             .collect())

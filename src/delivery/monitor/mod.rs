@@ -122,7 +122,7 @@ impl MonitorFeed {
                 () = cancel.cancelled() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 // An operator's act should be seen soon; a night's work need not be looked at after every step.
-                () = async { let _ = changes.changed().await; tokio::time::sleep(Duration::from_secs(1)).await } => {}
+                () = async { let _ = changes.changed().await; tokio::time::sleep(Duration::from_secs(2)).await } => {}
             }
         }
     }
