@@ -99,6 +99,7 @@ async fn start_service(
             started_us: engine.started_us,
         },
         liveness: liveness.clone(),
+        pictures: engine.workspace.qc.clone(),
     };
     leave_notice(engine, &address.to_string())?;
     let token = cancel.clone();

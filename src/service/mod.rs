@@ -145,6 +145,8 @@ pub struct Service {
     pub info: ServiceInfo,
     /// Pulse of the daemon's loops.
     pub liveness: Liveness,
+    /// Tree of pictures.
+    pub pictures: PathBuf,
 }
 
 /// Listen on `ADDRESS:PORT`; port 0 takes any free one. Separate from [`Service::serve`], so that a port that is taken is
@@ -169,6 +171,7 @@ impl Service {
             token: self.token,
             info: self.info,
             liveness: self.liveness,
+            pictures: self.pictures,
             loopback: address.ip().is_loopback(),
             cancel: cancel.clone(),
             streams: Arc::new(Semaphore::new(events::STREAMS)),
@@ -201,6 +204,8 @@ struct Shared {
     token: String,
     info: ServiceInfo,
     liveness: Liveness,
+    /// Tree of pictures.
+    pictures: PathBuf,
     /// Bound to the loopback address?
     loopback: bool,
     cancel: CancellationToken,

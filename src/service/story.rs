@@ -97,12 +97,15 @@ pub(super) async fn why(
 pub(super) async fn tell(app: &App, target: &str) -> Result<Story, ApiError> {
     let target = target.trim();
     params::name_text("target", target)?;
-    app.within(app.reader.why(target)).await?.ok_or_else(|| {
+    let story = app.within(app.reader.why(target)).await?;
+    let mut story = story.ok_or_else(|| {
         ApiError::not_found(
             "no_target",
             format!("nothing is called {target:?}"),
             "give a file, data id, set or product by name or a part of it, a night, or kind:id such as job:12",
         )
         .with("target", target)
-    })
+    })?;
+    story.illustrate(&app.pictures);
+    Ok(story)
 }

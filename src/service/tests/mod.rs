@@ -32,6 +32,8 @@ struct Running {
     cancel: CancellationToken,
     served: JoinHandle<Result<(), ServiceError>>,
     client: Client,
+    /// Tree of pictures.
+    pictures: tempfile::TempDir,
 }
 
 impl Running {
@@ -44,18 +46,20 @@ impl Running {
         // The first test of the process wins; reqwest wants a provider also for plain HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let liveness = Liveness::new();
+        let pictures = tempfile::tempdir().unwrap();
         let service = Service {
             catalogue: seeded.catalogue.clone(),
             token: TOKEN.to_string(),
             info: ServiceInfo { version: "0.0.0-test".to_string(), boot_id: "boot".to_string(), started_us: 1 },
             liveness: liveness.clone(),
+            pictures: pictures.path().to_path_buf(),
         };
         let listener = bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();
         let served = tokio::spawn(service.serve(listener, cancel.clone()));
         let client = Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
-        Running { seeded, liveness, address, cancel, served, client }
+        Running { seeded, liveness, address, cancel, served, client, pictures }
     }
 
     fn url(&self, path: &str) -> String {
