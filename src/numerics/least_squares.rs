@@ -166,6 +166,11 @@ impl Cholesky {
         inverse
     }
 
+    /// Logarithm of the determinant of the matrix.
+    pub fn log_determinant(&self) -> f64 {
+        2.0 * (0..self.size).map(|i| self.lower[i * self.size + i].ln()).sum::<f64>()
+    }
+
     /// b becomes L^-1 b.
     fn forward(&self, b: &mut [f64]) {
         for i in 0..self.size {
@@ -208,6 +213,12 @@ mod tests {
         let fitted = sums.solve().unwrap();
         assert!((fitted.factor.variance(&mut [1.0]) - 0.04 / 25.0).abs() < 1e-15);
         assert!((fitted.factor.inverse()[0] - 0.04 / 25.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn the_determinant_is_the_product_of_the_textbook() {
+        let factor = Cholesky::new(2, vec![4.0, 0.0, 2.0, 3.0]).unwrap();
+        assert!((factor.log_determinant() - 8.0f64.ln()).abs() < 1e-12);
     }
 
     #[test]
