@@ -42,6 +42,8 @@ struct Tally {
     none: usize,
     wrong: usize,
     worst: [f64; 4],
+    /// Sum of the squared pulls of the solved trials.
+    pulls: f64,
     reasons: BTreeMap<String, usize>,
 }
 
@@ -153,6 +155,7 @@ impl Tally {
             }
             Some(Outcome::Solved(errors)) => {
                 self.solved += 1;
+                self.pulls += errors.pull * errors.pull;
                 if kind.hopeless() || errors.wrong() {
                     self.wrong += 1;
                 }
@@ -208,6 +211,15 @@ fn report(tallies: &BTreeMap<(Kind, Arm, usize), Tally>, times: &BTreeMap<(Arm, 
         println!("{n:4} {reason}");
     }
     println!();
+    for (arm, recipe) in times.keys() {
+        let of = tallies.iter().filter(|((_, other, k), _)| (other, k) == (arm, recipe)).map(|(_, tally)| tally);
+        let (pulls, solved) = of.fold((0.0, 0), |(pulls, solved), tally| (pulls + tally.pulls, solved + tally.solved));
+        println!(
+            "{arm} {}: (measured - truth) / sigma of width {:.2}",
+            RECIPES[*recipe],
+            (pulls / solved as f64).sqrt()
+        );
+    }
     for ((arm, recipe), seconds) in times {
         let mut seconds = seconds.clone();
         seconds.sort_by(f64::total_cmp);

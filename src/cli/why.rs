@@ -28,7 +28,8 @@ pub async fn run(config: &Config, args: &WhyArgs) -> CliResult {
             break;
         }
     }
-    let story = story.ok_or_else(|| CliError::NotFound { target: args.target.clone() })?;
+    let mut story = story.ok_or_else(|| CliError::NotFound { target: args.target.clone() })?;
+    story.illustrate(&config.workspace().qc);
     if args.json {
         output::json(&story)?;
     } else {

@@ -72,8 +72,9 @@ impl ArcParameters {
         Ok(p)
     }
 
-    /// As the solution wants them.
-    pub fn options(&self, ties: Ties, slips: i32) -> SolveOptions {
+    /// As the solution wants them. The lowest degree along the wavelength that an order of its own may have depends on how
+    /// good the guess is.
+    pub fn options(&self, ties: Ties, slips: i32, least_wave: usize) -> SolveOptions {
         SolveOptions {
             ties,
             search: self.search,
@@ -82,6 +83,7 @@ impl ArcParameters {
             least_signal: self.least_signal,
             response: self.response,
             clip: self.clip,
+            least_wave,
             max_wave: self.max_wavelength_degree,
             max_order: self.max_order_degree,
             least_found: self.least_found,
@@ -91,6 +93,8 @@ impl ArcParameters {
     }
 }
 
+/// Lowest degree along the wavelength by which an order differs from the published format.
+pub const FROM_PUBLISHED: usize = 4;
 /// Standard deviation that a pinhole's image is taken to have at first, pixels.
 const START_SIGMA: f64 = 0.9;
 
@@ -149,7 +153,7 @@ pub struct Arc {
     pub arm: Arm,
     /// Binning of the frame.
     pub binning: Binning,
-    /// Electrons above what is under the light, trimmed.
+    /// Electrons above what is under the light, trimmed; infinite where there is more than the detector can tell.
     pub image: Array2<f32>,
     /// Variance of each pixel without its own shot noise; infinite where it must not be used.
     pub floor: Array2<f32>,
@@ -199,13 +203,13 @@ pub fn prepare(input: &RecipeInput, rules: ArcRules) -> Result<Arc, RecipeError>
     let mean = |frames: &[usize]| {
         let mut sum = Array2::<f32>::zeros(shape);
         for k in frames {
-            // NaN stands for saturated and survives the sum
-            sum += &trimmed(&input.frames[*k]).mapv(|adu| if adu < ceiling { adu * gain } else { f32::NAN });
+            // infinity stands for saturated and survives the sum
+            sum += &trimmed(&input.frames[*k]).mapv(|adu| if adu < ceiling { adu * gain } else { f32::INFINITY });
         }
         sum / frames.len().max(1) as f32
     };
     let mut image = mean(&lit);
-    let saturated = image.iter().filter(|value| value.is_nan()).count();
+    let saturated = image.iter().filter(|value| value.is_infinite()).count();
     let off: Vec<usize> = (0..metas.len()).filter(|k| !lit.contains(k)).collect();
     let master = |catg: &str| input.masters.iter().find(|master| master.catg == catg);
     let below: Option<&MasterImage> = if meta.arm == Arm::Vis { master("MASTER_BIAS") } else { master("MASTER_DARK") };
@@ -247,7 +251,9 @@ pub fn prepare(input: &RecipeInput, rules: ArcRules) -> Result<Arc, RecipeError>
         });
     }
     ndarray::Zip::from(&mut floor).and(&mut image).for_each(|floor, value| {
-        if !(value.is_finite() && *floor > 0.0) {
+        if *value == f32::INFINITY && floor.is_finite() {
+            *floor = f32::INFINITY;
+        } else if !(value.is_finite() && *floor > 0.0) {
             (*floor, *value) = (f32::INFINITY, 0.0);
         }
     });
@@ -331,7 +337,7 @@ fn unbin(solution: &mut ArcSolution, bx: f64, by: f64) {
 
 impl Solved {
     fn seen(&self, found: &Measured) -> bool {
-        !matches!(found.fate, Fate::Missed | Fate::Neighbour)
+        !matches!(found.fate, Fate::Missed | Fate::Neighbour | Fate::Saturated)
     }
 
     fn counts(&self, found: &Measured) -> bool {

@@ -44,7 +44,14 @@ impl Recipe for DispersionSolution {
         let published = guess::published(SpectralFormat::of(frame.arm));
         // the few lines of an order help each other in an echelle; the VIS channels share nothing
         let ties = if frame.arm == Arm::Nir { Ties::Echelle } else { Ties::Independent };
-        let solved = arc::solve_arc(NAME, &frame, true, &published, &published, &parameters.options(ties, 0))?;
+        let solved = arc::solve_arc(
+            NAME,
+            &frame,
+            true,
+            &published,
+            &published,
+            &parameters.options(ties, 0, arc::FROM_PUBLISHED),
+        )?;
         let tables = solved.tables(RULES, frame.frames)?;
         let pages = vec![pages::arc::single(&frame, &solved.solution.fit.map, &tables)];
         let mut remarks = frame.remarks;

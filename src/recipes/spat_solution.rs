@@ -23,6 +23,8 @@ const RULES: ArcRules = ArcRules { recipe: NAME, tech: TECH };
 const BEYOND_SLIT: f64 = 0.2;
 /// Fraction of an order's range of wavelengths that the maps cover beyond its published limits.
 const BEYOND_LIMITS: f64 = 0.02;
+/// Lowest degree along the wavelength by which an order may differ from what the single pinhole found: flexure since then.
+const FROM_SINGLE: usize = 1;
 /// Pitches that a mask is allowed to have slipped.
 const SLIPS: i32 = 1;
 
@@ -82,8 +84,9 @@ impl Recipe for SpatialSolution {
         };
         // nine pinholes make every order strong enough to stand alone; in NIR what no line says stays as the single
         // pinhole found it, with the help of the other orders
-        let base = if frame.arm == Arm::Nir { &guess } else { &published };
-        let options = parameters.options(Ties::Independent, SLIPS);
+        let (base, least) =
+            if frame.arm == Arm::Nir { (&guess, FROM_SINGLE) } else { (&published, arc::FROM_PUBLISHED) };
+        let options = parameters.options(Ties::Independent, SLIPS, least);
         let solved = arc::solve_arc(NAME, &frame, false, &guess, base, &options)?;
         let fit = &solved.solution.fit;
         let slip = solved.solution.slip;

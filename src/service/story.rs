@@ -137,5 +137,8 @@ fn no_target(target: &str) -> ApiError {
 pub(super) async fn tell(app: &App, target: &str) -> Result<Story, ApiError> {
     let target = target.trim();
     params::name_text("target", target)?;
-    app.within(app.reader.why(target)).await?.ok_or_else(|| no_target(target))
+    let story = app.within(app.reader.why(target)).await?;
+    let mut story = story.ok_or_else(|| no_target(target))?;
+    story.illustrate(&app.site.workspace.qc);
+    Ok(story)
 }

@@ -1,10 +1,11 @@
 //! Why: the whole story of a frame, a set, a product, a job or a delivery, the answer first.
 //!
 //! What lives here: what a story consists of and where its parts come from. `headline.rs` finds the one sentence and the
-//! remedy, `text.rs` writes a story on one screen.
+//! remedy, `pictures.rs` what was drawn, `text.rs` writes a story on one screen.
 //! What never lives here: decisions. A story only repeats what association, scheduler, recipes and delivery recorded.
 
 mod headline;
+mod pictures;
 mod text;
 
 use serde::Serialize;
@@ -41,6 +42,9 @@ pub struct Story {
     pub considered: Vec<Considered>,
     /// Products of the set.
     pub products: Vec<ProductRow>,
+    /// Pictures for people of the set that the story is about, paths of PDF and PNG. They are in no catalogue: whoever
+    /// tells the story looks for them ([`Story::illustrate`]).
+    pub pictures: Vec<String>,
     /// Deliveries of those products and their metrics.
     pub deliveries: Vec<DeliveryRow>,
     /// What operators did to any of these.

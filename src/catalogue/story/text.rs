@@ -59,6 +59,7 @@ impl Display for Story {
                 format!("product:{} {} ({}, verdict {})", product.id, product.name, product.state, product.verdict)
             })?;
         }
+        list(f, "pictures", 6, &self.pictures, Clone::clone)?;
         list(f, "deliveries", 4, &self.deliveries, |item| {
             let error = if item.error.is_empty() { String::new() } else { format!(": {}", item.error) };
             format!("delivery:{} {} to {} {}{error}", item.id, item.key, item.sink, item.state)

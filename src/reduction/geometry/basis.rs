@@ -15,6 +15,14 @@ const PRIOR_DECAY: f64 = 0.75;
 const PRIOR_SLIT: f64 = 0.7;
 /// Factor by which a shift or a stretch may be larger than [`PRIOR`].
 const PRIOR_RIGID: f64 = 10.0;
+/// Degrees beyond those that may be chosen that a map is allowed for.
+pub(super) const SLACK_DEGREES: usize = 2;
+/// Decay of what a layout leaves out with each degree beyond it.
+const SLACK_DECAY: f64 = 0.75;
+/// Sizes of it that are tried, pixels, ascending.
+const SLACK_SIZES: [f64; 9] = [1e-4, 1e-3, 2e-3, 4e-3, 8e-3, 0.016, 0.03, 0.06, 0.12];
+/// The largest size is taken whose likelihood is not lower than the best by more than this, in logarithms: one sigma.
+const SLACK_LIKELY: f64 = 0.5;
 /// A larger basis must lower the hold-out chi-square by this to be preferred.
 const WORTHWHILE: f64 = 6.0;
 
@@ -26,6 +34,20 @@ pub(super) type Layout = Vec<(usize, usize)>;
 
 fn contains(layout: &Layout, term: &Term) -> bool {
     layout.get(term.2).is_some_and(|(n, u)| term.0 <= *n && term.1 <= *u)
+}
+
+/// The terms that a layout leaves out may be there all the same, too small to be seen: coefficients of this standard
+/// deviation, pixels, in the first degree beyond the layout and less in those that follow. Between the lines it changes
+/// nothing; where there are none, errors grow as they must.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Slack(pub(super) f64);
+
+impl Slack {
+    /// Standard deviation of a term that the layout leaves out.
+    fn sigma(self, layout: &Layout, term: &Term) -> f64 {
+        let first = layout.get(term.2).map_or(0, |(_, wave)| wave + 1);
+        self.0 * SLACK_DECAY.powi(term.1.saturating_sub(first) as i32)
+    }
 }
 
 pub(super) fn columns_of(layout: &Layout, terms: &[Term]) -> Vec<usize> {
@@ -42,7 +64,8 @@ pub(super) fn choices(power: usize, options: &FitOptions) -> Vec<Option<(usize, 
         (true, _) => (0..=options.max_order.min(4)).collect(),
     };
     let waves: Vec<usize> = match (echelle, power) {
-        (_, 0) => (4..=options.max_wave).collect(),
+        (true, 0) => (4..=options.max_wave).collect(),
+        (false, 0) => (options.least_wave..=options.max_wave).collect(),
         (true, 1) => (1..=options.max_wave.min(5)).collect(),
         (false, 1) => (0..=options.max_wave.min(5)).collect(),
         (false, _) => (0..=options.max_wave.min(5)).collect(),
@@ -53,18 +76,42 @@ pub(super) fn choices(power: usize, options: &FitOptions) -> Vec<Option<(usize, 
 }
 
 /// What is known of the coefficients before: the guess is good to pixels in its low terms and to less in the higher ones.
-pub(super) fn prior(terms: &[Term], columns: &[usize]) -> NormalSums {
+/// Columns that are not in the layout need a slack.
+pub(super) fn prior(terms: &[Term], columns: &[usize], layout: &Layout, slack: Option<Slack>) -> NormalSums {
     let mut sums = NormalSums::new(columns.len());
     let mut row = vec![0.0; columns.len()];
     for (k, column) in columns.iter().enumerate() {
         let (i, j, slit) = terms[*column];
         // flexure moves, turns and stretches the whole format
         let rigid = if i + j < 2 { PRIOR_RIGID } else { 1.0 };
-        row[k] = 1.0 / (rigid * PRIOR * PRIOR_DECAY.powi((i + j) as i32) * PRIOR_SLIT.powi(slit as i32));
+        let wide = rigid * PRIOR * PRIOR_DECAY.powi((i + j) as i32) * PRIOR_SLIT.powi(slit as i32);
+        let sigma = match slack {
+            Some(slack) if !contains(layout, &terms[*column]) => slack.sigma(layout, &terms[*column]),
+            _ => wide,
+        };
+        row[k] = 1.0 / sigma;
         sums.add(&row, 0.0);
         row[k] = 0.0;
     }
     sums
+}
+
+/// How large what a layout leaves out may be, by the likelihood of the places: `sums` holds all terms.
+pub(super) fn slack(sums: &NormalSums, layout: &Layout, terms: &[Term]) -> Slack {
+    let columns: Vec<usize> = (0..terms.len()).collect();
+    let likelihood = |size: f64| -> Option<f64> {
+        let before = prior(terms, &columns, layout, Some(Slack(size)));
+        let mut whole = sums.clone();
+        whole.merge(&before, 1.0);
+        let (fitted, known) = (whole.solve()?, before.solve()?);
+        let volume = known.factor.log_determinant() - fitted.factor.log_determinant();
+        Some(0.5 * (volume - whole.chi_square(&fitted.coefficients)))
+    };
+    let likelihoods: Vec<f64> =
+        SLACK_SIZES.par_iter().map(|size| likelihood(*size).unwrap_or(f64::NEG_INFINITY)).collect();
+    let best = likelihoods.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let likely = SLACK_SIZES.iter().zip(&likelihoods).filter(|(_, found)| **found >= best - SLACK_LIKELY);
+    Slack(likely.map(|(size, _)| *size).next_back().unwrap_or(SLACK_SIZES[SLACK_SIZES.len() - 1]))
 }
 
 /// The layout with the best choice for one power of the slit position.
@@ -95,7 +142,7 @@ pub(super) fn better(
         .map(|candidate| {
             let columns = columns_of(candidate, terms);
             let mut whole = whole.subset(&columns);
-            whole.merge(&prior(terms, &columns), 1.0);
+            whole.merge(&prior(terms, &columns, candidate, None), 1.0);
             let score = sums.iter().try_fold(0.0, |total, fold| {
                 let fold = fold.subset(&columns);
                 let mut rest = whole.clone();

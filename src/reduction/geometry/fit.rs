@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::basis::{Layout, better, choices, columns_of};
+use super::basis::{Layout, SLACK_DEGREES, better, choices, slack};
 use super::family::{Family, FamilyFit};
 use super::map::{GeometryMap, OrderMap};
 use super::problem::{Problem, Scatter};
@@ -44,6 +44,9 @@ pub struct FitOptions {
     pub slit: bool,
     /// A place further than this from the fit is left out, sigmas.
     pub clip: f64,
+    /// Lowest degree along the wavelength that is tried in an order that stands alone: 1 where the guess needs only to be
+    /// moved, turned and stretched.
+    pub least_wave: usize,
     /// Highest degree along the wavelength that is tried.
     pub max_wave: usize,
     /// Highest degree along the order number that is tried (echelle).
@@ -161,10 +164,13 @@ fn fit_family(
     options: &FitOptions,
 ) -> Result<FamilyFit, FitError> {
     let powers = if options.slit { 3 } else { 1 };
+    let alone = options.ties == Ties::Independent;
     let largest: Layout = (0..powers)
         .map(|power| {
             let choices = choices(power, options);
-            choices.into_iter().flatten().fold((0, 0), |(a, b), (n, u)| (a.max(n), b.max(u)))
+            let (n, u) = choices.into_iter().flatten().fold((0, 0), |(a, b), (n, u)| (a.max(n), b.max(u)));
+            // orders that stand alone have ends that no other order knows
+            if alone { (n, u + SLACK_DEGREES) } else { (n, u) }
         })
         .collect();
     let mut terms = Vec::new();
@@ -198,18 +204,21 @@ fn fit_family(
     let undetermined = || FitError::Undetermined { orders: family.orders.clone() };
     let mut used = vec![true; chosen.len()];
     let mut scatter = [Scatter { spot: 0.01, line: 0.0 }; 2];
-    problem.settle(&layouts, &terms, &mut used, &mut scatter, options.clip).ok_or_else(undetermined)?;
-    let mut hold_out = [f64::NAN; 2];
+    problem.settle(&layouts, [None; 2], &terms, &mut used, &mut scatter, options.clip).ok_or_else(undetermined)?;
+    let (mut hold_out, mut slacks) = ([f64::NAN; 2], [None; 2]);
     for axis in if options.choose { 0..2 } else { 0..0 } {
         let sums = problem.fold_sums(axis, &used, scatter[axis]);
         for power in (0..powers).chain(0..powers.min(2)) {
             layouts[axis] = better(&sums, &layouts[axis], power, &terms, options);
         }
-        let columns = columns_of(&layouts[axis], &terms);
-        hold_out[axis] = problem.hold_out(axis, &columns, &terms, &used, scatter[axis]).unwrap_or(f64::NAN);
+        hold_out[axis] = problem.hold_out(axis, &layouts[axis], &terms, &used, scatter[axis]).unwrap_or(f64::NAN);
+        if alone {
+            let sums = problem.whole_sums(axis, &used, scatter[axis]);
+            slacks[axis] = Some(slack(&sums, &layouts[axis], &terms));
+        }
     }
     let (axes, residuals) =
-        problem.settle(&layouts, &terms, &mut used, &mut scatter, options.clip).ok_or_else(undetermined)?;
+        problem.settle(&layouts, [None; 2], &terms, &mut used, &mut scatter, options.clip).ok_or_else(undetermined)?;
     let reports = [0, 1].map(|axis| AxisReport {
         orders: family.orders.clone(),
         degrees: layouts[axis].clone(),

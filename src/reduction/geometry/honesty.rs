@@ -52,8 +52,7 @@ fn places(seed: u64, shared: f64) -> Vec<Point> {
 
 #[test]
 fn the_error_of_a_map_knows_what_the_places_of_a_line_share() {
-    let options =
-        FitOptions { ties: Ties::Independent, slit: true, clip: 5.0, max_wave: 7, max_order: 3, choose: true };
+    let options = fit_options();
     for shared in [0.0, 0.012] {
         let (mut squares, mut count, mut found) = (0.0, 0.0, 0.0);
         let nights = 24;
@@ -74,6 +73,81 @@ fn the_error_of_a_map_knows_what_the_places_of_a_line_share() {
         assert!((0.85..1.2).contains(&width), "shared {shared}: pulls of width {width}");
         assert!((found - shared).abs() < 0.004, "shared {shared}, found {found}");
     }
+}
+
+/// Width of (measured - truth) / sigma of y over these wavelengths and many nights.
+fn pull_width(nights: u64, places: impl Fn(u64) -> Vec<Point>, wavelengths: &[f64], truth: &OrderMap) -> f64 {
+    let options = fit_options();
+    let (mut squares, mut count) = (0.0, 0.0);
+    for night in 0..nights {
+        let fitted = fit(&places(night), &GeometryMap { orders: vec![order()] }, &options).unwrap();
+        let (map, errors) = (&fitted.map.orders[0], &fitted.covariance[0]);
+        for wavelength in wavelengths {
+            let off = map.at(*wavelength, 0.0).1 - truth.at(*wavelength, 0.0).1;
+            squares += off * off / variances(map, errors, *wavelength, 0.0)[1];
+            count += 1.0;
+        }
+    }
+    f64::sqrt(squares / count)
+}
+
+fn fit_options() -> FitOptions {
+    FitOptions {
+        ties: Ties::Independent,
+        slit: true,
+        clip: 5.0,
+        least_wave: 4,
+        max_wave: 7,
+        max_order: 3,
+        choose: true,
+    }
+}
+
+#[test]
+fn the_error_of_a_map_knows_that_some_lines_are_drawn_more_than_others() {
+    // one line of five has company that draws its images together
+    let drawn = |night: u64| {
+        let mut random = Pcg64Mcg::seed_from_u64(1000 + night);
+        let unit = Normal::new(0.0, 1.0).unwrap();
+        let mut points = places(night, 0.004);
+        for line in points.chunks_mut(9).step_by(5) {
+            let together = 0.03 * unit.sample(&mut random);
+            line.iter_mut().for_each(|point| point.place[1] += together);
+        }
+        points
+    };
+    let inside: Vec<f64> = (0..=24).map(|i| 502.0 + 4.0 * f64::from(i)).collect();
+    let width = pull_width(24, drawn, &inside, &truth());
+    assert!((0.8..1.2).contains(&width), "pulls of width {width}");
+}
+
+#[test]
+fn the_error_grows_where_lines_end_and_the_map_does_not_know_its_own_degree() {
+    // bends of ever higher degrees, too small to be seen between the lines and not small beyond them
+    let bent = |night: u64| {
+        let mut random = Pcg64Mcg::seed_from_u64(2000 + night);
+        let unit = Normal::new(0.0, 1.0).unwrap();
+        let mut map = truth();
+        let (waves, slits) = (9, map.size.1);
+        map.size = (waves, slits);
+        map.x.resize(waves * slits, 0.0);
+        map.y.resize(waves * slits, 0.0);
+        (5..waves).for_each(|j| map.y[j * slits] += 0.01 * 0.4f64.powi(j as i32 - 5) * unit.sample(&mut random));
+        map
+    };
+    let mut squares = 0.0;
+    let nights = 24u64;
+    for night in 0..nights {
+        let truth = bent(night);
+        let mut points = places(night, 0.004);
+        for point in &mut points {
+            let (a, b) = (self::truth().at(point.wavelength, point.slit), truth.at(point.wavelength, point.slit));
+            point.place[1] += b.1 - a.1;
+        }
+        points.retain(|point| point.wavelength > 515.0);
+        squares += pull_width(1, |_| points.clone(), &[500.0, 505.0, 510.0], &truth).powi(2) / nights as f64;
+    }
+    assert!((0.6..1.6).contains(&squares.sqrt()), "pulls of width {}", squares.sqrt());
 }
 
 fn solve_options() -> SolveOptions {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::basis::{Layout, Term, columns_of, prior};
+use super::basis::{Layout, Slack, Term, columns_of, prior};
 use crate::numerics::least_squares::{Fitted, NormalSums};
 use crate::numerics::robust::{MAD_TO_SIGMA, median_f64};
 
@@ -21,7 +21,8 @@ const TAIL_SQUARE: f64 = 0.977_5;
 pub(super) struct AxisFit {
     pub(super) columns: Vec<usize>,
     pub(super) fitted: Fitted,
-    /// Chi-square over its degrees of freedom, at least 1: what the scatters, being robust, do not see of the tails.
+    /// Chi-square over its degrees of freedom, of single places or of the means of lines, whichever is larger, at least 1:
+    /// what the scatters, being robust, do not see of the tails.
     pub(super) inflation: f64,
 }
 
@@ -96,17 +97,18 @@ impl Problem {
     pub(super) fn hold_out(
         &self,
         axis: usize,
-        columns: &[usize],
+        layout: &Layout,
         terms: &[Term],
         used: &[bool],
         scatter: Scatter,
     ) -> Option<f64> {
+        let columns = &columns_of(layout, terms);
         let folds: Vec<NormalSums> = (0..FOLDS)
             .map(|fold| self.sums(axis, self.lines.iter().skip(fold).step_by(FOLDS), Some(columns), used, scatter))
             .collect();
         let mut deviations = Vec::new();
         for fold in 0..FOLDS {
-            let mut rest = prior(terms, columns);
+            let mut rest = prior(terms, columns, layout, None);
             folds.iter().enumerate().filter(|(k, _)| *k != fold).for_each(|(_, sums)| rest.merge(sums, 1.0));
             let fitted = rest.solve()?;
             for line in self.lines.iter().skip(fold).step_by(FOLDS) {
@@ -123,10 +125,17 @@ impl Problem {
         median_f64(&mut deviations).map(|median| MAD_TO_SIGMA * median)
     }
 
-    /// Fit, estimate the scatters, reject, until nothing changes; the last step is always a fit.
+    /// Sums of all columns over all lines.
+    pub(super) fn whole_sums(&self, axis: usize, used: &[bool], scatter: Scatter) -> NormalSums {
+        self.sums(axis, self.lines.iter(), None, used, scatter)
+    }
+
+    /// Fit, estimate the scatters, reject, until nothing changes; the last step is always a fit. With a slack, the terms
+    /// that the layouts leave out are fitted too.
     pub(super) fn settle(
         &self,
         layouts: &[Layout; 2],
+        slacks: [Option<Slack>; 2],
         terms: &[Term],
         used: &mut Vec<bool>,
         scatter: &mut [Scatter; 2],
@@ -137,19 +146,24 @@ impl Problem {
             let fits: Vec<Option<(AxisFit, Vec<f64>)>> = [0, 1]
                 .into_par_iter()
                 .map(|axis| {
-                    let columns = columns_of(&layouts[axis], terms);
+                    let chosen = columns_of(&layouts[axis], terms);
+                    let decided = chosen.len();
+                    let columns = if slacks[axis].is_some() { (0..terms.len()).collect() } else { chosen };
                     let mut sums = self.sums(axis, self.lines.iter(), Some(&columns), used, scatter[axis]);
-                    sums.merge(&prior(terms, &columns), 1.0);
+                    sums.merge(&prior(terms, &columns, &layouts[axis], slacks[axis]), 1.0);
                     let fitted = sums.solve()?;
-                    // rows of the prior count as many as there are columns
-                    let freedom = sums.rows().saturating_sub(2 * columns.len()).max(1);
-                    let inflation = (sums.chi_square(&fitted.coefficients) / freedom as f64).max(1.0);
-                    let residuals = self
+                    // the prior has a row for each column; what is as large as it says costs no freedom
+                    let freedom = sums.rows().saturating_sub(columns.len() + decided).max(1);
+                    let single = sums.chi_square(&fitted.coefficients) / freedom as f64;
+                    let residuals: Vec<f64> = self
                         .rows
                         .iter()
                         .zip(&self.values[axis])
                         .map(|(row, value)| predict(row, &columns, &fitted.coefficients) - value)
                         .collect();
+                    let along = layouts[axis].first().map_or(0, |(n, u)| (n + 1) * (u + 1));
+                    let shared = self.chi_of_means(axis, &residuals, used, scatter[axis], along);
+                    let inflation = single.max(shared).max(1.0);
                     Some((AxisFit { columns, fitted, inflation }, residuals))
                 })
                 .collect();
@@ -179,6 +193,25 @@ impl Problem {
             }
         }
         last
+    }
+
+    /// Reduced chi-square of the means of lines, of which `along` coefficients have been fitted. The places of a line outvote
+    /// it in the chi-square of all places, and it is the lines that decide a map.
+    fn chi_of_means(&self, axis: usize, residuals: &[f64], used: &[bool], scatter: Scatter, along: usize) -> f64 {
+        let (mut chi, mut count) = (0.0, 0usize);
+        for line in &self.lines {
+            let (mut total, mut sum) = (0.0, 0.0);
+            for k in line.clone().filter(|k| used[*k]) {
+                let weight = (self.variances[axis][k] + scatter.spot).recip();
+                total += weight;
+                sum += weight * residuals[k];
+            }
+            if total > 0.0 {
+                chi += (sum / total).powi(2) / (total.recip() + scatter.line);
+                count += 1;
+            }
+        }
+        chi / count.saturating_sub(along).max(1) as f64
     }
 
     /// Scatters beyond the known errors: of single places about their line's mean, and of those means.

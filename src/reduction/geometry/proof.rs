@@ -40,7 +40,10 @@ pub(super) fn prove(solution: &ArcSolution, scene: &Scene, guess: &GeometryMap) 
         let order = map.order;
         let of_order = || solution.lines.iter().filter(|found| lines[found.line].order == order);
         let landmarks = || of_order().filter(|found| lines[found.line].landmark);
-        let (expected, used) = (landmarks().count(), landmarks().filter(|found| found.fate == Fate::Used).count());
+        // where landmarks are saturated, fainter lines must do their work
+        let saturated = landmarks().any(|found| found.fate == Fate::Saturated);
+        let works = |found: &&Measured| found.fate == Fate::Used && (saturated || lines[found.line].landmark);
+        let (expected, used) = (landmarks().count(), of_order().filter(works).count());
         let found = landmarks().filter(|found| !matches!(found.fate, Fate::Missed | Fate::Clipped)).count();
         let needed = least(expected, options);
         if found < needed || used < needed / 2 {

@@ -10,8 +10,8 @@ pub enum ArcError {
     Fit(#[from] FitError),
     /// The pattern was not found.
     #[error(
-        "order {order}: {found} of {expected} lines found, at least {needed} are needed; is the lamp on, is the right mask \
-         in, is the format within {search} pixels of where it is published?"
+        "order {order}: {found} of {expected} lines found, at least {needed} are needed; is the lamp on, and not too bright, is \
+         the right mask in, is the format within {search} pixels of where it is published?"
     )]
     Lines {
         /// Order.

@@ -62,7 +62,9 @@ pub fn significance(image: ArrayView2<f32>, floor: ArrayView2<f32>) -> Array2<f3
     ndarray::Zip::from(&mut capped).and(&image).and(&floor).par_for_each(|out, value, floor| {
         let sigma = (floor + value.max(0.0)).sqrt();
         let ratio = value / sigma;
-        *out = if ratio.is_finite() { ratio.clamp(-3.0, CEILING) } else { 0.0 };
+        // saturated light is light, though nobody knows how much
+        let saturated = *value == f32::INFINITY;
+        *out = if ratio.is_finite() { ratio.clamp(-3.0, CEILING) } else { f32::from(u8::from(saturated)) * CEILING };
     });
     let narrow = smooth(&capped, 0.9);
     let wide = smooth(&capped, 3.0);

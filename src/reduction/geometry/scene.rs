@@ -1,7 +1,7 @@
 //! One frame of an arc and the steps that are made in it: which lines can be seen where, their measurement, the shape of
 //! their images, and which of them may constrain a map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -25,6 +25,11 @@ const EDGE: f64 = 1.0;
 /// Reduced chi-square, over the usual one, from which a fit is worse than chance makes it: two standard deviations of some
 /// thirty pixels.
 const UNUSUAL: f64 = 1.5;
+/// Part of the landmarks from which a frame is overexposed when they are saturated.
+const OVEREXPOSED: f64 = 0.15;
+/// From so many times the usual chi-square of its order, in the median of its pinholes, a line is not alone: light that
+/// nobody lists draws all its images the same way, so that they agree with each other.
+const ODD: f64 = 5.0;
 /// Signal to noise of a line that cannot be taken for another or for a cosmic ray.
 pub(super) const SIGNIFICANT: f64 = 20.0;
 /// A line in doubt is confirmed within this many sigmas, and not farther off than [`FARTHEST`] pixels.
@@ -172,18 +177,8 @@ impl Scene<'_> {
 
     pub(super) fn points(&self, sites: &[Site], measured: &[Spot], fates: &[Fate]) -> Vec<Point> {
         let used = sites.iter().zip(measured).zip(fates).filter(|(_, fate)| **fate == Fate::Used);
-        // a wrong wing of the shape raises the chi-square of every bright line and moves none, its image being symmetric
-        let excess = |spot: &Spot| (spot.reduced_chi_square - 1.0) / spot.signal_to_noise().powi(2);
-        let mut bright: Vec<f64> = used
-            .clone()
-            .filter(|((_, spot), _)| spot.signal_to_noise() > SIGNIFICANT)
-            .map(|((_, spot), _)| excess(spot))
-            .collect();
-        let usual = median_f64(&mut bright).unwrap_or(0.0).max(0.0);
-        let unusual = |spot: &Spot| {
-            let expected = 1.0 + usual * spot.signal_to_noise().powi(2);
-            (spot.reduced_chi_square / (UNUSUAL * expected)).max(1.0)
-        };
+        let usual = Usual::of(used.clone().map(|((_, spot), _)| spot));
+        let unusual = |spot: &Spot| (usual.ratio(spot) / UNUSUAL).max(1.0);
         used.map(|((site, spot), _)| Point {
             order: self.line(site).order,
             wavelength: self.line(site).wavelength,
@@ -200,6 +195,7 @@ impl Scene<'_> {
             ties: self.options.ties,
             slit: self.pinholes.len() > 1,
             clip: self.options.clip,
+            least_wave: self.options.least_wave,
             max_wave: self.options.max_wave,
             max_order: self.options.max_order,
             choose,
@@ -277,12 +273,57 @@ impl Scene<'_> {
                 && spot.variance_x.max(spot.variance_y) < 0.25;
             match line.role {
                 Role::Neighbour => Fate::Neighbour,
+                _ if !seen && self.saturated(spot.x, spot.y) => Fate::Saturated,
                 _ if !seen => Fate::Missed,
                 _ if blends[k] > FAINT => Fate::Blended,
                 _ => Fate::Unconfirmed,
             }
         };
-        (0..sites.len()).map(judge).collect()
+        let mut fates: Vec<Fate> = (0..sites.len()).map(judge).collect();
+        self.doubt_odd(sites, measured, &mut fates);
+        fates
+    }
+
+    /// Whether the middle of an image here is saturated.
+    fn saturated(&self, x: f64, y: f64) -> bool {
+        let near = |v: f64| (v.round() - 1.0).max(0.0) as usize..=(v.round() + 1.0).max(0.0) as usize;
+        near(y).any(|row| near(x).any(|column| self.image.get((row, column)).is_some_and(|v| *v == f32::INFINITY)))
+    }
+
+    /// Whether so many landmarks are saturated that the rest may not do.
+    pub(super) fn overexposed(&self, map: &GeometryMap) -> bool {
+        let sites = self.sites(map, map, |line| line.landmark);
+        let saturated = sites.iter().filter(|site| self.saturated(site.expected[0], site.expected[1])).count();
+        saturated as f64 > OVEREXPOSED * sites.len() as f64
+    }
+
+    /// A line with images that one line does not make has company.
+    fn doubt_odd(&self, sites: &[Site], measured: &[Spot], fates: &mut [Fate]) {
+        let alone: Vec<usize> = (0..sites.len()).filter(|k| fates[*k] == Fate::Unconfirmed).collect();
+        let usual = Usual::of(alone.iter().map(|k| &measured[*k]));
+        let mut ratios: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        for k in &alone {
+            ratios.entry(sites[*k].line).or_default().push(usual.ratio(&measured[*k]));
+        }
+        let of_lines: BTreeMap<usize, f64> =
+            ratios.into_iter().filter_map(|(line, mut all)| Some((line, median_f64(&mut all)?))).collect();
+        // where the shape of an order is not known well, all its lines look odd
+        let mut of_orders: BTreeMap<u8, Vec<f64>> = BTreeMap::new();
+        for (line, ratio) in &of_lines {
+            of_orders.entry(self.lines[*line].order).or_default().push(*ratio);
+        }
+        let of_orders: BTreeMap<u8, f64> = of_orders
+            .into_iter()
+            .filter_map(|(order, mut all)| Some((order, median_f64(&mut all)?.max(1.0))))
+            .collect();
+        let odd = |line: &usize, ratio: &f64| {
+            of_orders.get(&self.lines[*line].order).is_some_and(|order| *ratio > ODD * order)
+        };
+        let odd: BTreeSet<usize> =
+            of_lines.iter().filter(|(line, ratio)| odd(line, ratio)).map(|(line, _)| *line).collect();
+        for k in alone.into_iter().filter(|k| odd.contains(&sites[*k].line)) {
+            fates[k] = Fate::Blended;
+        }
     }
 
     /// Lines that lie where a map puts them that is well known there are used.
@@ -310,9 +351,11 @@ impl Scene<'_> {
     /// Enough landmarks in every order, or the reason.
     pub(super) fn prove_found(&self, sites: &[Site], fates: &[Fate], map: &GeometryMap) -> Result<(), ArcError> {
         for order in &map.orders {
-            let of_order = || sites.iter().zip(fates).filter(|(site, _)| self.line(site).order == order.order);
+            let ours = |site: &Site| self.line(site).order == order.order && self.line(site).landmark;
+            let of_order = || sites.iter().zip(fates).filter(|(site, _)| ours(site));
             let expected = of_order().count();
-            let found = of_order().filter(|(_, fate)| matches!(fate, Fate::Unconfirmed | Fate::Blended)).count();
+            let there = |fate: &Fate| matches!(fate, Fate::Unconfirmed | Fate::Blended | Fate::Saturated);
+            let found = of_order().filter(|(_, fate)| there(fate)).count();
             let needed = least(expected, self.options);
             if found < needed {
                 let search = self.options.search;
@@ -320,6 +363,24 @@ impl Scene<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The chi-square that bright lines usually have: a wrong wing of the shape raises it for each with the square of its
+/// signal and moves none, its image being symmetric.
+struct Usual(f64);
+
+impl Usual {
+    fn of<'a>(spots: impl Iterator<Item = &'a Spot>) -> Usual {
+        let bright = spots.filter(|spot| spot.signal_to_noise() > SIGNIFICANT);
+        let mut excess: Vec<f64> =
+            bright.map(|spot| (spot.reduced_chi_square - 1.0) / spot.signal_to_noise().powi(2)).collect();
+        Usual(median_f64(&mut excess).unwrap_or(0.0).max(0.0))
+    }
+
+    /// The chi-square of a spot over what is usual for its signal.
+    fn ratio(&self, spot: &Spot) -> f64 {
+        spot.reduced_chi_square / (1.0 + self.0 * spot.signal_to_noise().powi(2))
     }
 }
 

@@ -66,6 +66,8 @@ pub struct SolveOptions {
     pub response: f64,
     /// Rejection of lines, sigmas.
     pub clip: f64,
+    /// Lowest degree along the wavelength that is tried in an order that stands alone.
+    pub least_wave: usize,
     /// Highest degree along the wavelength.
     pub max_wave: usize,
     /// Highest degree along the order number.
@@ -85,8 +87,10 @@ pub enum Fate {
     Used,
     /// Measured, but too far from the map.
     Clipped,
-    /// Measured, but so close to another line that its place is not its own.
+    /// Measured, but so close to another line, listed or not, that its place is not its own.
     Blended,
+    /// There, and brighter than the detector can tell: it says nothing of its place.
+    Saturated,
     /// Too faint, on bad pixels, or not where it should be.
     Missed,
     /// Measured, but not where its wavelength belongs, or where nothing else tells where that is.
@@ -149,9 +153,10 @@ const CHAIN: usize = 10;
 /// Landmarks closer than this to where the coarse map expects them make the first map, pixels.
 const AGREES: f64 = 0.7;
 
-/// Solve an arc frame. `image` holds electrons without bias and dark, `floor` the variance of each pixel without its own
-/// shot noise (infinite where the pixel must not be used), both trimmed and unbinned. `guess` says where to look;
-/// `published` is what the solution keeps where no line says otherwise: the guess itself, or what it once came from.
+/// Solve an arc frame. `image` holds electrons without bias and dark, infinite where it is saturated, `floor` the variance of
+/// each pixel without its own shot noise, infinite where the pixel must not be used; both trimmed and unbinned. `guess` says
+/// where to look; `published` is what the solution keeps where no line says otherwise: the guess itself, or what it once
+/// came from.
 pub fn solve(
     image: ArrayView2<f32>,
     floor: ArrayView2<f32>,
@@ -201,10 +206,12 @@ pub fn solve(
 
     let crowded = room < CROWDED;
     let scene = Scene { image, floor, lines, pinholes, options, crowded };
-    // the landmarks alone: shapes, first of all orders together, and a first map
+    // the landmarks alone (where many are saturated, fainter lines besides): shapes, first of all orders together, and a
+    // first map
     let mut shapes: BTreeMap<u8, ShapeModel> =
         coarse.orders.iter().map(|map| (map.order, ShapeModel::round(options.sigma))).collect();
-    let sites = scene.sites(&coarse, &coarse, |line| line.landmark);
+    let overexposed = scene.overexposed(&coarse);
+    let sites = scene.sites(&coarse, &coarse, |line| line.landmark || (overexposed && line.role == Role::Certain));
     let mut seeds = scene.seeds(&sites, &coarse, &shapes);
     let mut measured = scene.measure(&seeds, room.min(2.0), 2, LOOSE);
     for (together, tolerance) in [(true, LOOSE), (false, LOOSE), (false, FIRM)] {

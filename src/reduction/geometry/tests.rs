@@ -103,6 +103,7 @@ pub(super) fn options() -> SolveOptions {
         least_signal: 6.0,
         response: 0.0,
         clip: 5.0,
+        least_wave: 4,
         max_wave: 5,
         max_order: 3,
         least_found: 0.35,

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::map::GeometryMap;
-use super::solve::{ArcError, ArcLine, Pinhole, Role, SolveOptions, solve};
+use super::solve::{ArcError, ArcLine, Fate, Pinhole, Role, SolveOptions, solve};
 use super::tests::{SHAPE, distance, drawn, floor, options, pinholes, published};
 
 /// Farther than this from the truth anywhere, a map is wrong, pixels.
@@ -116,6 +116,41 @@ fn a_mask_whose_last_pinhole_is_stopped_up_is_solved() {
         let worst = through(&trial, holes, 41);
         assert!(worst.is_some_and(|worst| worst < WRONG), "{worst:?}");
     }
+}
+
+#[test]
+fn an_overexposed_frame_is_solved_by_its_fainter_lines() {
+    let trial = trial(43, [0.0, 4.0], 0.0, 0.0);
+    // four lines of five are saturated in the middle
+    let (mut image, mut floor) = (trial.image.mapv(|value| 30.0 * value), floor() * 900.0);
+    let full = 18_000.0;
+    ndarray::Zip::from(&mut image).and(&mut floor).for_each(|value, floor| {
+        if *value > full {
+            (*value, *floor) = (f32::INFINITY, f32::INFINITY);
+        }
+    });
+    let (lines, holes) = (lamp(), pinholes(0.0));
+    let solved = solve(image.view(), floor.view(), &lines, &holes, &published(), &published(), &options()).unwrap();
+    let count = |fate: Fate| solved.lines.iter().filter(|found| found.fate == fate).count();
+    assert!(count(Fate::Saturated) > count(Fate::Used), "{} saturated", count(Fate::Saturated));
+    assert!(distance(&trial.truth, &solved.fit.map, &[-5.5, 0.0, 5.5]) < WRONG);
+}
+
+#[test]
+fn a_line_with_company_that_nobody_lists_does_not_draw_the_end_of_its_order() {
+    let trial = trial(44, [0.0, 1.0], 0.0, 0.0);
+    let last = lamp().into_iter().filter(|line| line.order == 2).next_back().unwrap();
+    let mut shining = lamp();
+    // 1.3 pixels away, as bright: all nine images are drawn the same way
+    shining.push(ArcLine { wavelength: last.wavelength + 0.24, ..last.clone() });
+    let image = drawn(&trial.truth, &shining, &pinholes(0.0), 44);
+    let solved =
+        solve(image.view(), floor().view(), &lamp(), &pinholes(0.0), &published(), &published(), &near()).unwrap();
+    let of_last = |found: &&super::solve::Measured| lamp()[found.line] == last;
+    assert!(solved.lines.iter().filter(of_last).all(|found| found.fate != Fate::Used));
+    let (map, truth) = (&solved.fit.map.orders[1], &trial.truth.orders[1]);
+    let off = map.at(last.wavelength, 0.0).1 - truth.at(last.wavelength, 0.0).1;
+    assert!(off.abs() < 0.05, "{off} pixels");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod page;
 mod tables;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ struct Running {
     cancel: CancellationToken,
     served: JoinHandle<Result<(), ServiceError>>,
     client: Client,
+    /// Tree of pictures.
+    pictures: PathBuf,
 }
 
 impl Running {
@@ -48,17 +51,19 @@ impl Running {
         // The first test of the process wins; reqwest wants a provider also for plain HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let liveness = Liveness::new();
+        let workspace = {
+            let mut config = Config::defaults().unwrap();
+            config.paths.work = seeded.catalogue.path().parent().unwrap().to_path_buf();
+            config.workspace()
+        };
+        let pictures = workspace.qc.clone();
         let service = Service {
             catalogue: seeded.catalogue.clone(),
             token: TOKEN.to_string(),
             info: ServiceInfo { version: "0.0.0-test".to_string(), boot_id: "boot".to_string(), started_us: 1 },
             liveness: liveness.clone(),
             site: Site {
-                workspace: {
-                    let mut config = Config::defaults().unwrap();
-                    config.paths.work = seeded.catalogue.path().parent().unwrap().to_path_buf();
-                    config.workspace()
-                },
+                workspace,
                 rules: Arc::new(Rules::builtin().unwrap()),
                 policy: Policy::Newest,
                 jobs: 2,
@@ -70,7 +75,7 @@ impl Running {
         let cancel = CancellationToken::new();
         let served = tokio::spawn(service.serve(listener, cancel.clone()));
         let client = Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
-        Running { seeded, liveness, address, cancel, served, client }
+        Running { seeded, liveness, address, cancel, served, client, pictures }
     }
 
     fn url(&self, path: &str) -> String {

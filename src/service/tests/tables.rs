@@ -52,6 +52,20 @@ async fn filters_choose_rows() {
 }
 
 #[tokio::test]
+async fn the_story_of_a_product_lists_its_pictures() {
+    let service = Running::night().await;
+    let story = service.json("/api/v1/why/product:1").await;
+    assert_eq!(story["pictures"].as_array().map(Vec::len), Some(0), "none is drawn");
+    let (folder, set) = (story["product"]["folder"].as_str().unwrap(), story["set"]["set"]["name"].as_str().unwrap());
+    let folder = service.pictures.join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let drawn = folder.join(format!("{set}.pdf"));
+    std::fs::write(&drawn, "x").unwrap();
+    let story = service.json("/api/v1/why/product:1").await;
+    assert_eq!(story["pictures"][0].as_str(), drawn.to_str());
+}
+
+#[tokio::test]
 async fn bad_parameters_are_refused_by_name() {
     let service = Running::night().await;
     let cases = [
