@@ -158,3 +158,27 @@ pub(super) fn better(
         .min_by(|a, b| scored[*a].1.cmp(&scored[*b].1).then(scored[*a].0.total_cmp(&scored[*b].0)));
     chosen.map_or_else(|| layout.clone(), |k| candidates[k].clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numerics::chebyshev;
+
+    #[test]
+    fn what_a_layout_leaves_out_is_as_large_as_the_places_say() {
+        let terms: Vec<Term> = (0..9).map(|j| (0, j, 0)).collect();
+        let found = |bend: f64| {
+            let mut sums = NormalSums::new(terms.len());
+            for k in 0..200u32 {
+                let mut row = [0.0; 9];
+                chebyshev::values(2.0 * f64::from(k) / 199.0 - 1.0, &mut row);
+                // deviations of a thousandth of a pixel, up and down
+                let value = bend * row[5] + if k % 2 == 0 { 1e-3 } else { -1e-3 };
+                sums.add(&row.map(|term| term / 1e-3), value / 1e-3);
+            }
+            slack(&sums, &vec![(0, 4)], &terms).0
+        };
+        assert!(found(0.0) <= 1e-3, "{}", found(0.0));
+        assert!((0.008..=0.06).contains(&found(0.02)), "{}", found(0.02));
+    }
+}

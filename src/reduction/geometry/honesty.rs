@@ -121,35 +121,6 @@ fn the_error_of_a_map_knows_that_some_lines_are_drawn_more_than_others() {
     assert!((0.8..1.2).contains(&width), "pulls of width {width}");
 }
 
-#[test]
-fn the_error_grows_where_lines_end_and_the_map_does_not_know_its_own_degree() {
-    // bends of ever higher degrees, too small to be seen between the lines and not small beyond them
-    let bent = |night: u64| {
-        let mut random = Pcg64Mcg::seed_from_u64(2000 + night);
-        let unit = Normal::new(0.0, 1.0).unwrap();
-        let mut map = truth();
-        let (waves, slits) = (9, map.size.1);
-        map.size = (waves, slits);
-        map.x.resize(waves * slits, 0.0);
-        map.y.resize(waves * slits, 0.0);
-        (5..waves).for_each(|j| map.y[j * slits] += 0.01 * 0.4f64.powi(j as i32 - 5) * unit.sample(&mut random));
-        map
-    };
-    let mut squares = 0.0;
-    let nights = 24u64;
-    for night in 0..nights {
-        let truth = bent(night);
-        let mut points = places(night, 0.004);
-        for point in &mut points {
-            let (a, b) = (self::truth().at(point.wavelength, point.slit), truth.at(point.wavelength, point.slit));
-            point.place[1] += b.1 - a.1;
-        }
-        points.retain(|point| point.wavelength > 515.0);
-        squares += pull_width(1, |_| points.clone(), &[500.0, 505.0, 510.0], &truth).powi(2) / nights as f64;
-    }
-    assert!((0.6..1.6).contains(&squares.sqrt()), "pulls of width {}", squares.sqrt());
-}
-
 fn solve_options() -> SolveOptions {
     SolveOptions { search: 3, ..super::tests::options() }
 }

@@ -139,7 +139,7 @@ fn an_overexposed_frame_is_solved_by_its_fainter_lines() {
 #[test]
 fn a_line_with_company_that_nobody_lists_does_not_draw_the_end_of_its_order() {
     let trial = trial(44, [0.0, 1.0], 0.0, 0.0);
-    let last = lamp().into_iter().filter(|line| line.order == 2).next_back().unwrap();
+    let last = lamp().into_iter().rfind(|line| line.order == 2).unwrap();
     let mut shining = lamp();
     // 1.3 pixels away, as bright: all nine images are drawn the same way
     shining.push(ArcLine { wavelength: last.wavelength + 0.24, ..last.clone() });
