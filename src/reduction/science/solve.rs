@@ -111,23 +111,24 @@ impl Scene {
     /// The spectra that explain the good pixels best. `expected` may hold, for a component, what is known of its samples.
     /// `None` when the pixels do not determine them.
     pub fn solve(&self, expected: &[Option<Vec<Expected>>]) -> Option<Solution> {
-        let coefficients = self.equations(expected).parameters()?;
-        self.solution(coefficients, None)
+        let coefficients = self.equations(expected).0.parameters()?;
+        self.solution(coefficients, None, vec![])
     }
 
     /// The same with the covariance of the samples, which takes longer.
     pub fn solve_with_errors(&self, expected: &[Option<Vec<Expected>>]) -> Option<Solution> {
-        let fit = self.equations(expected).solve()?;
-        self.solution(fit.parameters.clone(), Some(fit))
+        let (sums, drawn) = self.equations(expected);
+        let fit = sums.solve()?;
+        self.solution(fit.parameters.clone(), Some(fit), drawn)
     }
 
-    fn solution(&self, coefficients: Vec<f64>, fit: Option<BandedFit>) -> Option<Solution> {
+    fn solution(&self, coefficients: Vec<f64>, fit: Option<BandedFit>, drawn: Vec<f64>) -> Option<Solution> {
         let finite = coefficients.iter().all(|c| c.is_finite());
-        finite.then_some(Solution { coefficients, fit, components: self.components, samples: self.samples })
+        finite.then_some(Solution { coefficients, fit, drawn, components: self.components, samples: self.samples })
     }
 
-    /// Normal equations of all good pixels.
-    fn equations(&self, expected: &[Option<Vec<Expected>>]) -> Banded {
+    /// Normal equations of all good pixels, and the weights with which fourth differences are drawn to zero.
+    fn equations(&self, expected: &[Option<Vec<Expected>>]) -> (Banded, Vec<f64>) {
         let (n, k) = (self.samples + 2 * PAD, self.components);
         let mut sums = Banded::new(n * k, self.width());
         let mut factors: Vec<(usize, f64)> = Vec::with_capacity(4 * k);
@@ -156,6 +157,7 @@ impl Scene {
                 }
             }
         }
+        let drawn: Vec<f64> = information.iter().map(|known| CALM * known).collect();
         for component in 0..k {
             let mut known: Vec<f64> =
                 information.iter().skip(component).step_by(k).copied().filter(|v| *v > 0.0).collect();
@@ -165,17 +167,14 @@ impl Scene {
                 sums.add(&row, 0.0, weight);
             }
             for j in 0..self.samples {
-                let known = information[j * k + component];
-                if known > 0.0 {
-                    let row: [(usize, f64); 5] = std::array::from_fn(|d| ((j + d) * k + component, FOURTH[d]));
-                    sums.add(&row, 0.0, CALM * known);
-                }
+                let row: [(usize, f64); 5] = std::array::from_fn(|d| ((j + d) * k + component, FOURTH[d]));
+                sums.add(&row, 0.0, drawn[j * k + component]);
             }
             // the level of a component without any data is zero
             sums.add(&[(component, 1.0)], 0.0, 1e-6 * weight);
             sums.add(&[((n - 1) * k + component, 1.0)], 0.0, 1e-6 * weight);
         }
-        sums
+        (sums, drawn)
     }
 
     /// Distance from the diagonal to which the normal equations reach.
@@ -205,6 +204,8 @@ fn splines(sample: f64) -> (usize, [f64; 4]) {
 pub struct Solution {
     coefficients: Vec<f64>,
     fit: Option<BandedFit>,
+    /// Weights of the fourth differences, by sample and component.
+    drawn: Vec<f64>,
     components: usize,
     samples: usize,
 }
@@ -222,14 +223,23 @@ impl Solution {
     /// The variance of a sample; NaN when the errors were not asked for.
     pub fn variance(&self, component: usize, sample: usize) -> f64 {
         let Some(fit) = &self.fit else { return f64::NAN };
-        let index = |d: usize| (sample + PAD + d - 1) * self.components + component;
-        let mut sum = 0.0;
-        for (i, a) in SAMPLE {
-            for (j, b) in SAMPLE {
-                sum += a * b * fit.covariance(index(i), index(j));
-            }
-        }
-        sum
+        let index = |spline: usize| spline * self.components + component;
+        let first = sample + PAD - 1;
+        // covariance of the sample with a spline
+        let with = |spline: usize| -> f64 {
+            SAMPLE.iter().map(|(d, a)| a * fit.covariance(index(first + d), index(spline))).sum()
+        };
+        let all: f64 = SAMPLE.iter().map(|(d, a)| a * with(first + d)).sum();
+        // what was drawn to zero was not measured: of C, the inverse of data and drawing together, C - C R C are noise. What
+        // is further off than the next samples adds less than a hundredth
+        let near = sample.saturating_sub(1)..(sample + 2).min(self.samples);
+        let drawn: f64 = near
+            .map(|j| {
+                let fourth: f64 = FOURTH.iter().enumerate().map(|(d, w)| w * with(j + d)).sum();
+                self.drawn.get(j * self.components + component).copied().unwrap_or(0.0) * fourth * fourth
+            })
+            .sum();
+        all - drawn
     }
 
     /// Light of all components in a pixel.
