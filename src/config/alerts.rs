@@ -242,7 +242,6 @@ fn check_sink(sink: &AlertSinkConfig) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::Config;
 
     fn with(text: &str) -> Result<(), String> {
