@@ -832,12 +832,16 @@ mod tests {
     async fn a_night_is_closed_when_it_is_drained_and_reopened_with_a_reason() {
         let seeded = Seeded::night().await;
         let error = act(&seeded, Act::Close, "night:2026-03-10").await.expect_err("it is not drained");
-        assert!(error.contains("night 2026-03-10 is open, and of it 1 sets wait for frames"), "{error}");
+        assert!(
+            error.contains("night 2026-03-10 is open, and of it 1 frames are in no set yet; 1 sets wait"),
+            "{error}"
+        );
         assert!(
             error.contains("1 jobs have not ended, for example that of 20260310T230000_VIS_STARE (waiting)"),
             "{error}"
         );
         for end in [
+            "UPDATE frame_version SET grouped = 1",
             "UPDATE frame_set SET state = 'short', why = 'test' WHERE state = 'open'",
             "UPDATE job SET state = 'parked', error = 'test' WHERE state = 'waiting'",
         ] {
