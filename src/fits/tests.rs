@@ -565,14 +565,15 @@ fn tables_of_other_programs_are_read_or_refused_with_the_column() {
     let path = dir.path().join("foreign.fits");
     let primary: &[&str] =
         &["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"];
-    let file = |form: &str, width: usize, row: &[u8]| {
+    let file = |form: &str, width: usize, rows: usize, row: &[u8]| {
         let (width, form) = (format!("NAXIS1  = {width:>20}"), format!("TFORM1  = '{form:<8}'"));
+        let rows = format!("NAXIS2  = {rows:>20}");
         let table = [
             "XTENSION= 'BINTABLE'",
             "BITPIX  =                    8",
             "NAXIS   =                    2",
             width.as_str(),
-            "NAXIS2  =                    1",
+            rows.as_str(),
             "PCOUNT  =                    0",
             "GCOUNT  =                    1",
             "TFIELDS =                    1",
@@ -581,13 +582,15 @@ fn tables_of_other_programs_are_read_or_refused_with_the_column() {
         fs::write(&path, raw_file(&[(primary, &[]), (&table, row)])).unwrap();
         read_tables(&path)
     };
-    let values = |form: &str, width, row: &[u8]| file(form, width, row).unwrap().remove(0).columns.remove(0).values;
+    let values = |form: &str, width, row: &[u8]| file(form, width, 1, row).unwrap().remove(0).columns.remove(0).values;
     assert_eq!(values("1E", 4, &1.25f32.to_be_bytes()), ReadValues::F64(vec![1.25]));
     assert_eq!(values("J", 4, &(-7i32).to_be_bytes()), ReadValues::I64(vec![-7]));
     assert_eq!(values("1I", 2, &9i16.to_be_bytes()), ReadValues::I64(vec![9]));
     assert_eq!(values("B", 1, &[200]), ReadValues::I64(vec![200]));
-    for (form, width) in [("3D", 24), ("PD(3)", 8), ("2I", 4)] {
-        let error = file(form, width, &[0; 32]).unwrap_err();
+    // A cell of several numbers is read of a table of one row only.
+    assert_eq!(values("3I", 6, &[0, 1, 0, 2, 0, 3]), ReadValues::I64(vec![1, 2, 3]));
+    for (form, width, rows) in [("3D", 24, 2), ("PD(3)", 8, 1), ("2I", 4, 3), ("0D", 0, 1), ("99999999999D", 8, 1)] {
+        let error = file(form, width, rows, &[0; 64]).unwrap_err();
         assert!(matches!(error, FitsError::Table { hdu: 1, .. }), "{form}: {error}");
     }
 }

@@ -101,7 +101,7 @@ async function main() {
   await step("two clicks lead from the time line to a product", async () => {
     await page.locator("#timeline a[aria-label^='stare']").first().click();
     await page.waitForURL(/\/set\/\d+$/);
-    await page.locator("#products a", { hasText: "FLUXCAL" }).first().click();
+    await page.locator("#products a", { hasText: "EXTRACTED_MERGED" }).first().click();
     await page.waitForURL(/\/product\/\d+$/);
     await page.locator("#preview canvas.plot").waitFor();
     assert.ok((await page.locator("#origin .node").count()) > 5, "raw frames, masters, the product and its archive");

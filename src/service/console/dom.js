@@ -83,6 +83,9 @@ export function level(state) {
 
 const SIGNS = { good: "●", warn: "▲", bad: "■", soft: "○" };
 
+/** A sign for how bad a state is. */
+export const sign = (state) => SIGNS[level(state)];
+
 /** A state as a word with a sign, so that colour is not all that tells it. */
 export function mark(state, text = state) {
   const how = level(state);

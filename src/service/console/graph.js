@@ -1,6 +1,6 @@
 // The graph of a thing's origin: boxes in columns from raw frames to archives, arrows between them.
 
-import { h, level, path, svg } from "./dom.js";
+import { h, level, path, sign, svg } from "./dom.js";
 
 const BOX = { width: 196, height: 40, across: 236, down: 50 };
 
@@ -35,12 +35,12 @@ function box(node, x, y) {
   const below = node.kind === "frame" || node.kind === "raws" || node.kind === "sink" ? node.label || words[node.kind] : node.name;
   const shape = [
     svg("rect", { x, y, width: BOX.width, height: BOX.height, rx: 5, class: `node ${level(node.state)} ${node.focus ? "focus" : ""}` }),
-    svg("text", { x: x + 8, y: y + 16, class: "name" }, short(heading, 24)),
+    svg("text", { x: x + 8, y: y + 16, class: "name" }, `${sign(node.state)} ${short(heading, 22)}`),
     svg("text", { x: x + 8, y: y + 32, class: "label" }, short(below, 26)),
     svg("title", {}, title),
   ];
   const href = node.target ? path(node.target) : node.kind === "sink" ? `/deliveries?sink=${encodeURIComponent(node.name)}` : "";
-  return href ? svg("a", { href, "aria-label": title }, shape) : svg("g", {}, shape);
+  return href ? svg("a", { href }, shape) : svg("g", {}, shape);
 }
 
 /** The drawing, and the same as a list for those who do not see it. */

@@ -9,7 +9,7 @@ export function imageView(source, hdu, rows, columns) {
   const turned = rows > 1.6 * columns;
   const whole = { x0: 0, y0: 0, x1: columns, y1: rows };
   const state = { region: { ...whole }, low: null, high: null, palette: "grey", levels: [], bitmap: null };
-  const canvas = h("canvas", { class: "image", tabindex: "0", role: "img" });
+  const canvas = h("canvas", { class: "image", tabindex: "0", role: "img", "aria-label": "Image, not loaded yet" });
   const selection = h("div", { class: "selection", hidden: true });
   const box = h("div", { class: "plotbox" }, canvas, selection);
   const readout = h("output", { class: "soft" });

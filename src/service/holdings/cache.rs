@@ -77,7 +77,7 @@ mod tests {
     fn what_was_not_used_for_longest_goes_first() {
         let cache = Cache::default();
         // A third of the room each, and a little.
-        let image = || Held::Image(Arc::new(Array2::zeros((1 << 10, (MOST_BYTES / 3 >> 12) + 1))));
+        let image = || Held::Image(Arc::new(Array2::zeros((1 << 10, ((MOST_BYTES / 3) >> 12) + 1))));
         cache.put(key(0), image());
         cache.put(key(1), image());
         assert!(cache.get(&key(0)).is_some(), "used again");
