@@ -24,6 +24,7 @@ if ! have_browser || ! command -v node >/dev/null || ! command -v npm >/dev/null
     { apt-get update && apt-get install -y --no-install-recommends "${wanted[@]}"; } >/dev/null ||
         skip "${wanted[*]} cannot be installed"
 fi
+[ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || skip "node $(node --version) is too old for the driver"
 (cd "$here" && npm ci --no-fund --no-audit --ignore-scripts --loglevel=error >/dev/null) ||
     skip "the driver and axe-core cannot be installed by npm"
 exec node "$here/console.mjs" "$soxsd"
