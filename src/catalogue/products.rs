@@ -239,7 +239,8 @@ impl Catalogue {
 
 impl WriteTx {
     /// Record a product. An older product at the same place in the tree is superseded; sets that used it are marked.
-    /// The same bytes made again are the product that was there before.
+    /// The same bytes made again are the product that was there before, but for a Phase 3 file that claims another name: others
+    /// name it by that, and a picture may well look the same after another reduction.
     pub async fn put_product(
         &mut self,
         job: JobId,
@@ -248,10 +249,13 @@ impl WriteTx {
         verdict: Verdict,
     ) -> Result<ProductId> {
         let same: Option<ProductId> =
-            sqlx::query_scalar("SELECT id FROM product WHERE folder = ?1 AND name = ?2 AND sha256 = ?3")
+            sqlx::query_scalar(
+                "SELECT id FROM product WHERE folder = ?1 AND name = ?2 AND sha256 = ?3 AND archive_name = coalesce(?4, archive_name)",
+            )
                 .bind(&product.folder)
                 .bind(&product.name)
                 .bind(&product.digests.sha256)
+                .bind(product.claim.as_ref().map(|claim| claim.archive_name.as_str()))
                 .fetch_optional(&mut *self.tx)
                 .await
                 .during("look for the same product")?;

@@ -197,4 +197,9 @@ fn what_is_reduced_again_is_merged_again(site: &Site) {
     assert!(card(&science, "WAVELMAX") > 1900.0);
     let first = site.files("soxs-merge-arms").into_iter().filter(|name| name.ends_with("_JNT_1D.fits")).count();
     assert_eq!(first, 0, "the first one has been replaced");
+    // its picture looks as it did and has the new name nevertheless
+    for companion in associated(&science) {
+        assert!(companion.ends_with("_R2.png") && site.path("soxs-merge-arms", &companion).is_file(), "{companion}");
+    }
+    the_archive_takes_all(site);
 }

@@ -81,6 +81,7 @@ impl Rig {
             night: "2026-11-21",
             object: "BIAS",
             keys: r#"{"binning":"1x1"}"#,
+            follows: None,
         };
         let set = tx.put_set(&identity).await.unwrap();
         let content = SetContent {
