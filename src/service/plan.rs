@@ -134,8 +134,8 @@ struct Want<'a> {
 fn gather<'a>(app: &'a App, setup: &UsedSetup, wants: &mut BTreeMap<(String, String), Want<'a>>) {
     let (Some(rule), Some(arm)) = (app.site.rules.recipe(&setup.recipe), Arm::parse(&setup.arm)) else { return };
     let keys: Keys = serde_json::from_str(&setup.keys).unwrap_or_default();
-    // Partners of one calibration block come with the block.
-    for need in rule.needs_of(arm).filter(|need| !need.same_night) {
+    // Partners of one calibration block come with the block, partners of the same light are no calibrations.
+    for need in rule.needs_of(arm).filter(|need| !need.same_night && need.partner.is_none()) {
         let names = need.matching.iter().chain(&need.prefer);
         let parts: Vec<String> = names.filter_map(|name| Some(format!("{name} {}", said(keys.get(name)?)?))).collect();
         let text = parts.join(", ");
@@ -171,10 +171,11 @@ fn line(app: &App, want: &Want<'_>, masters: &[NewestMaster], catg: String, mjd:
             set: SetId(master.set_id),
             keys: serde_json::from_str(&master.keys).unwrap_or_default(),
             mjd: master.mjd,
+            span: [master.mjd, master.mjd],
             barred: None,
         })
         .collect();
-    let wanted = Wanted { set: SetId(0), arm: want.arm, keys: &want.keys, mjd };
+    let wanted = Wanted { set: SetId(0), arm: want.arm, keys: &want.keys, mjd, span: [mjd, mjd], follows: None };
     let borrowed: Vec<&Candidate> = candidates.iter().collect();
     let judged = judge(want.need, steps, app.site.policy, wanted, &borrowed);
     let mut line = PlanLine {
