@@ -185,6 +185,7 @@ impl Site {
             night: &night,
             object: recipe.kind,
             keys: "{}",
+            follows: None,
         };
         let set = tx.put_set(&identity).await.expect("a set");
         tx.put_template_member(template, frame, 1).await.expect("a member");
