@@ -11,8 +11,8 @@ use soxsd::catalogue::views::Filter;
 use soxsd::catalogue::{Catalogue, SetId};
 use soxsd::clock::Clock;
 use soxsd::config::Config;
-use soxsd::instrument::{Binning, Classification, FrameMeta};
-use soxsd::simulator::{Exposure, NightPlan, TemplatePlan};
+use soxsd::instrument::{Arm, Binning, Classification, FrameMeta};
+use soxsd::simulator::{Exposure, FrameKind, NightPlan, TemplatePlan};
 
 /// A clock that only the test moves.
 struct TestClock(Mutex<Timestamp>);
@@ -43,6 +43,10 @@ fn start() -> Timestamp {
 }
 
 async fn bench() -> Bench {
+    bench_that_knows(&["mbias", "mdark"]).await
+}
+
+async fn bench_that_knows(recipes: &[&str]) -> Bench {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(TestClock(Mutex::new(start())));
     let catalogue = Catalogue::open(&folder.path().join("catalogue.db"), clock.clone()).await.expect("opens");
@@ -52,7 +56,7 @@ async fn bench() -> Bench {
         peak_bytes,
     };
     let recipes: BTreeMap<String, KnownRecipe> =
-        ["mbias", "mdark"].into_iter().map(|name| (name.to_string(), known(|_, _| 1))).collect();
+        recipes.iter().map(|name| (name.to_string(), known(|_, _| 1))).collect();
     let config = Config::defaults().expect("defaults").association;
     let rules = Arc::new(Rules::builtin().expect("rules"));
     let association = Association::new(catalogue.clone(), rules, config, recipes);
@@ -190,4 +194,26 @@ async fn too_few_frames_are_said_to_be_too_few() {
     let sets = bench.catalogue.sets(&Filter::default()).await.expect("sets");
     assert_eq!(sets[0].state, "short");
     assert!(sets[0].why.contains("2 of at least 3 frames for mbias"), "{}", sets[0].why);
+}
+
+/// Without biases there is no first solution, and without that no map: nobody may wait for either.
+#[tokio::test]
+async fn what_waits_for_a_set_that_is_given_up_is_given_up_too() {
+    let bench = bench_that_knows(&["disp_solution", "order_centres", "spat_solution"]).await;
+    let frames = [FrameKind::PinholeArc, FrameKind::PinholeFlat, FrameKind::MultiPinholeArc]
+        .into_iter()
+        .fold(NightPlan::new(start()), |night, kind| night.with(TemplatePlan::new(kind, Arm::Vis, 10.0, 1)));
+    for frame in &frames.exposures().expect("three templates") {
+        bench.land(frame).await;
+    }
+    // a pass for each step of the chain
+    for _ in 0..4 {
+        bench.pass().await;
+    }
+    let sets = bench.catalogue.sets(&Filter::default()).await.expect("sets");
+    let states: Vec<(&str, Option<&str>)> =
+        sets.iter().map(|set| (set.recipe.as_str(), set.job_state.as_deref())).collect();
+    let parked = Some("parked");
+    assert_eq!(states, [("spat_solution", parked), ("order_centres", parked), ("disp_solution", parked)]);
+    assert!(bench.catalogue.is_idle().await.expect("idle"));
 }

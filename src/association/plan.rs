@@ -298,6 +298,7 @@ impl Association {
             }
             _ => {
                 tx.supersede_jobs(set.id, &content.why).await?;
+                self.nothing_comes_of(tx, set, rule).await?;
                 false
             }
         };
@@ -386,9 +387,18 @@ impl Association {
             return Ok(false);
         }
         match self.catalogue.job_by_key(&key).await? {
-            Some(before) => self.revive(tx, plan, &before, &verdict, &choice).await,
-            None => self.create(tx, plan, &verdict, &choice, &key).await.map(|()| true),
+            Some(before) => self.revive(tx, plan, &before, &verdict, &choice).await?,
+            None => self.create(tx, plan, &verdict, &choice, &key).await?,
         }
+        if verdict.state == "parked" {
+            self.nothing_comes_of(tx, plan.set, plan.rule).await?;
+        }
+        Ok(true)
+    }
+
+    /// Whoever waits for what this set would make must look for the next best, or be told that there is none.
+    async fn nothing_comes_of(&self, tx: &mut WriteTx, set: &DirtySet, rule: &RecipeRule) -> Result<()> {
+        tx.dirty_users_of(set.id, &self.rules.users_of(&rule.name)).await
     }
 
     /// What the needs of a set come to, as the state of a job.
@@ -413,7 +423,7 @@ impl Association {
         before: &Job,
         verdict: &JobVerdict,
         choice: &Choice,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         tx.supersede_jobs(plan.set.id, "its inputs changed back").await?;
         let change = JobChange {
             why: "its inputs are what they were before",
@@ -424,8 +434,7 @@ impl Association {
             ..JobChange::default()
         };
         tx.move_job(before.id, &["superseded"], verdict.state, &change).await?;
-        self.renew(tx, before, choice).await?;
-        Ok(true)
+        self.renew(tx, before, choice).await
     }
 
     /// The job stands as it is; what was considered for it and what it waits for are told anew.
