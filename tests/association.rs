@@ -10,7 +10,7 @@ use soxsd::catalogue::files::{Content, Look};
 use soxsd::catalogue::views::Filter;
 use soxsd::catalogue::{Catalogue, SetId};
 use soxsd::clock::Clock;
-use soxsd::config::Config;
+use soxsd::config::{AssociationConfig, Config};
 use soxsd::instrument::{Arm, Binning, Classification, FrameMeta};
 use soxsd::simulator::{Exposure, FrameKind, NightPlan, TemplatePlan};
 
@@ -43,10 +43,10 @@ fn start() -> Timestamp {
 }
 
 async fn bench() -> Bench {
-    bench_that_knows(&["mbias", "mdark"]).await
+    bench_with(&["mbias", "mdark"], Config::defaults().expect("defaults").association).await
 }
 
-async fn bench_that_knows(recipes: &[&str]) -> Bench {
+async fn bench_with(recipes: &[&str], config: AssociationConfig) -> Bench {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(TestClock(Mutex::new(start())));
     let catalogue = Catalogue::open(&folder.path().join("catalogue.db"), clock.clone()).await.expect("opens");
@@ -57,7 +57,6 @@ async fn bench_that_knows(recipes: &[&str]) -> Bench {
     };
     let recipes: BTreeMap<String, KnownRecipe> =
         recipes.iter().map(|name| (name.to_string(), known(|_, _| 1))).collect();
-    let config = Config::defaults().expect("defaults").association;
     let rules = Arc::new(Rules::builtin().expect("rules"));
     let association = Association::new(catalogue.clone(), rules, config, recipes);
     let classification = Classification::builtin().expect("classification");
@@ -199,7 +198,10 @@ async fn too_few_frames_are_said_to_be_too_few() {
 /// Without biases there is no first solution, and without that no map: nobody may wait for either.
 #[tokio::test]
 async fn what_waits_for_a_set_that_is_given_up_is_given_up_too() {
-    let bench = bench_that_knows(&["disp_solution", "order_centres", "spat_solution"]).await;
+    // as for data that are all there: what is being made is waited for, what is not is missing
+    let waits = Config::defaults().expect("defaults").association;
+    let waits = AssociationConfig { wait_for_better_s: 1e9, wait_for_master_s: 0.0, ..waits };
+    let bench = bench_with(&["disp_solution", "order_centres", "spat_solution"], waits).await;
     let frames = [FrameKind::PinholeArc, FrameKind::PinholeFlat, FrameKind::MultiPinholeArc]
         .into_iter()
         .fold(NightPlan::new(start()), |night, kind| night.with(TemplatePlan::new(kind, Arm::Vis, 10.0, 1)));
