@@ -19,7 +19,7 @@ fn every_observation_has_all_its_products_and_the_archive_takes_them() {
     the_story_is_told(&site);
     merging_by_hand_gives_the_same(&site);
     nothing_is_made_twice(&site);
-    what_is_reduced_again_is_merged_again(&site);
+    the_same_result_again_changes_nothing(&site);
 }
 
 /// A folder with the small night and what was reduced of it.
@@ -156,7 +156,9 @@ fn the_archive_takes_all(site: &Site) {
     assert_eq!(claims.len(), 4 * 3 + 2, "{claims:#?}");
     let arguments: Vec<&str> = std::iter::once("validate").chain(claims.iter().map(String::as_str)).collect();
     let report = printed(&arguments);
-    assert!(!report.contains("warning"), "{report}");
+    // a pair of nods shows no sky lines by which its wavelengths could be held to the sky
+    let remarks: Vec<&str> = report.lines().filter(|line| line.contains(" warning ")).collect();
+    assert!(remarks.len() == 1 && remarks[0].contains("SPEC_SYE") && remarks[0].contains("AT2026xyz"), "{report}");
 }
 
 /// What was merged names its parts; what could not be says what was looked for.
@@ -170,7 +172,10 @@ fn the_story_is_told(site: &Site) {
     let alone = site.merged("AT2026xyz");
     assert_eq!(alone["state"], "short");
     let story = site.why(&alone);
-    assert!(story.contains("FLUXCAL_NIR") && story.contains("0 s in common"), "{story}");
+    assert!(
+        story.contains("FLUXCAL_NIR") && story.contains("kind is object_nod, the data have object_stare"),
+        "{story}"
+    );
     site.one("soxs-stare", "SOXS_AT2026xyz", "_VIS_1D.fits");
 }
 
@@ -198,8 +203,12 @@ fn nothing_is_made_twice(site: &Site) {
     assert_eq!(RECIPES.map(|recipe| site.files(recipe)), before);
 }
 
-fn what_is_reduced_again_is_merged_again(site: &Site) {
-    let before = site.one("soxs-merge-arms", "SOXS_AT2026abc", "_JNT_1D.fits");
+/// Another reduction that gives the same bytes is no new product, and nothing is merged or delivered again.
+fn the_same_result_again_changes_nothing(site: &Site) {
+    let products = || -> BTreeSet<String> {
+        site.rows("products").iter().map(|product| product["archive_name"].to_string()).collect()
+    };
+    let before = products();
     let rows = site.rows("sets");
     let infrared = rows
         .iter()
@@ -208,11 +217,6 @@ fn what_is_reduced_again_is_merged_again(site: &Site) {
     let set = format!("set:{}", infrared["id"]);
     printed(&["reprocess", &set, "--why", "a test", "--work", &site.at("work")]);
     site.reduce();
-    let science = site.one("soxs-merge-arms", "SOXS_AT2026abc", "_JNT_1D.fits");
-    assert_ne!(science, before, "another reduction has another name, and the first one has been replaced");
-    // its picture may look as it did and has the new name nevertheless
-    for companion in associated(&science) {
-        assert!(site.path("soxs-merge-arms", &companion).is_file(), "{companion}");
-    }
+    assert_eq!(products(), before);
     the_archive_takes_all(site);
 }
