@@ -26,6 +26,8 @@ use crate::fits::FileDigests;
 
 /// How long the daemon may take for a block after its last frame has landed.
 const LIMIT: Duration = Duration::from_secs(300);
+/// A set that is still open when nothing has happened for so long waits for something that does not come.
+const STILL: Duration = Duration::from_secs(15);
 /// Master calibrations that the night makes: biases in two modes, darks of two DITs, flats of two arms.
 const MASTERS: usize = 6;
 /// Targets whose Phase 3 files of both arms must be in the archive.
@@ -198,16 +200,21 @@ async fn wait_until_done(
 ) -> Result<(), CliError> {
     let catalogue = Catalogue::open_read_only(catalogue_file, Arc::new(SystemClock)).await?;
     let limit = tokio::time::Instant::now() + LIMIT;
+    let mut still_since = None;
     while !cancel.is_cancelled() && tokio::time::Instant::now() < limit {
         let status = catalogue.status().await?;
         let count = |counts: &[crate::catalogue::views::Count], name: &str| {
             counts.iter().filter(|count| count.name == name).map(|count| count.count).sum::<i64>()
         };
         let files: i64 = status.files.iter().map(|count| count.count).sum();
-        let settled =
-            files as usize >= landed && count(&status.files, "waiting") == 0 && count(&status.sets, "open") == 0;
+        let landed = files as usize >= landed && count(&status.files, "waiting") == 0;
+        let open = count(&status.sets, "open") > 0;
         bar.set_message(said(&BatchProgress::Work(Box::new(status))));
-        if settled && catalogue.is_idle().await? && catalogue.open_deliveries().await? == 0 {
+        let still = landed && catalogue.is_idle().await? && catalogue.open_deliveries().await? == 0;
+        let since = *still_since.get_or_insert_with(tokio::time::Instant::now);
+        if !still {
+            still_since = None;
+        } else if !open || since.elapsed() > STILL {
             break;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
